@@ -1,0 +1,130 @@
+# `make` or `make help` lists what there is. run, test, bench and invoke need Go
+# and nothing else; what needs Python sets up .venv by itself, once.
+
+SHELL := /bin/bash
+.SHELLFLAGS := -euo pipefail -c
+.DEFAULT_GOAL := help
+
+STAGE ?= dev
+ARCH ?= arm64
+TARGET_OS ?= linux
+BUILD_DIR ?= .aws-sam/build
+VENV ?= .venv
+PYTHON ?= python3
+TOOL := go tool -modfile=.ci/tools/go.mod
+SAM := SAM_CLI_TELEMETRY=0 $(VENV)/bin/sam
+# What AWS calls a processor that Go calls amd64.
+processor = $(if $(filter amd64,$(1)),x86_64,$(1))
+require-event = @test -n "$(FN)" -a -n "$(EVENT)" || { echo "say which function and event, for example FN=contact-find EVENT=events/contact-find/found.json" >&2; exit 2; }
+HOST_ARCH = $(shell go env GOHOSTARCH)
+HOST_OS = $(shell go env GOHOSTOS)
+HOST_BUILD := .aws-sam/host
+DOCKER_BUILD := .aws-sam/docker
+export VENV
+
+.PHONY: help
+help: ## List every target
+	@awk -F ' *## ' '/^## /{printf "\n%s\n", substr($$0, 4)} /^[a-z-]+:.*## /{split($$1, t, ":"); printf "  %-12s %s\n", t[1], $$2}' $(firstword $(MAKEFILE_LIST))
+
+## Every day
+
+.PHONY: run
+run: ## Start everything on this machine: API :3000, Rule :3001, Sitoo :3002 (AWS=1: real adapters, see README)
+	@go run ./local/run
+
+.PHONY: test
+test: ## Run the tests with the race detector
+	go test -race -parallel 8 ./...
+
+.PHONY: fmt
+fmt: ## Format the Go code
+	$(TOOL) gofumpt -w functions shared local
+
+.PHONY: lint
+lint: $(VENV)/.installed ## Check formatting, vet, staticcheck and the template
+	@unformatted=$$($(TOOL) gofumpt -l functions shared local); \
+	if [ -n "$$unformatted" ]; then echo "not formatted, run make fmt:" $$unformatted >&2; exit 1; fi
+	go vet ./...
+	$(TOOL) staticcheck ./...
+	$(VENV)/bin/cfn-lint template.yaml
+	$(SAM) validate --lint
+
+.PHONY: invoke
+invoke: ## Start one function with one event, by hand: make invoke FN=contact-find EVENT=events/contact-find/found.json
+	$(require-event)
+	@go run ./local/invoke -fn "$(FN)" -event "$(EVENT)"
+
+## What is deployed
+
+.PHONY: build
+build: $(VENV)/.installed ## Build the functions as deployed (ARCH=arm64 or amd64) into .aws-sam/build
+	@case "$(ARCH)" in arm64|amd64) ;; *) echo "ARCH is arm64 or amd64, not $(ARCH)" >&2; exit 1;; esac
+	ARCH=$(ARCH) TARGET_OS=$(TARGET_OS) $(SAM) build --build-dir $(BUILD_DIR) --parameter-overrides Architecture=$(call processor,$(ARCH))
+
+# What `sam build` calls, once for each function, with ARTIFACTS_DIR set. The
+# logical id ContactFind is the folder functions/contact-find. The flags give
+# the same bytes for the same source, whatever the commit or the machine.
+build-%:
+	CGO_ENABLED=0 GOOS=$(TARGET_OS) GOARCH=$(ARCH) go build -trimpath -buildvcs=false -tags lambda.norpc -ldflags '-s -w -buildid=' \
+		-o "$(ARTIFACTS_DIR)/bootstrap" ./functions/$$(sed 's/\([a-z0-9]\)\([A-Z]\)/\1-\2/g' <<<'$*' | tr '[:upper:]' '[:lower:]')
+
+.PHONY: smoke
+smoke: $(VENV)/.installed ## Build for this machine and feed every event in events/ to the built functions
+	$(MAKE) build ARCH=$(HOST_ARCH) TARGET_OS=$(HOST_OS) BUILD_DIR=$(HOST_BUILD)
+	.ci/with-moto go run ./local/smoke -build $(HOST_BUILD)
+
+.PHONY: test-aws
+test-aws: $(VENV)/.installed ## Run the tests that speak to AWS against an emulator
+	SITOO_RULE_AWS=1 .ci/with-moto go test -race ./shared/... ./local/...
+
+.PHONY: deploy
+deploy: ## Build and deploy (STAGE=dev or prod); needs AWS credentials
+	@case "$(STAGE)" in dev|prod) ;; *) echo "STAGE is dev or prod, not $(STAGE)" >&2; exit 1;; esac
+	$(MAKE) build ARCH=arm64 TARGET_OS=linux BUILD_DIR=.aws-sam/build
+	$(SAM) deploy --config-env $(STAGE)
+
+## With Docker
+
+.PHONY: sam-build
+sam-build: $(VENV)/.installed
+	$(MAKE) build ARCH=$(HOST_ARCH) TARGET_OS=linux BUILD_DIR=$(DOCKER_BUILD)
+
+.PHONY: sam-api
+sam-api: sam-build ## Serve the built functions with sam local on port 3000
+	$(SAM) local start-api --template $(DOCKER_BUILD)/template.yaml --parameter-overrides Architecture=$(call processor,$(HOST_ARCH))
+
+.PHONY: sam-invoke
+sam-invoke: sam-build ## Start one built function with sam local: make sam-invoke FN=contact-find EVENT=events/contact-find/found.json
+	$(require-event)
+	$(SAM) local invoke "$$(awk -F - '{for (i = 1; i <= NF; i++) printf "%s%s", toupper(substr($$i, 1, 1)), substr($$i, 2)}' <<<"$(FN)")" \
+		--template $(DOCKER_BUILD)/template.yaml --event "$(EVENT)" --parameter-overrides Architecture=$(call processor,$(HOST_ARCH))
+
+## Speed and fuzzing
+
+.PHONY: bench
+bench: ## Measure: requests to Rule, overhead, sizes, start times, orders a second
+	go test -run '^$$' -bench . -benchmem ./...
+
+.PHONY: bench-short
+bench-short: ## Run every benchmark once, so that none rots
+	go test -run '^$$' -bench . -benchtime 1x ./...
+
+.PHONY: fuzz-short
+fuzz-short: ## Run every fuzz test for ten seconds
+	.ci/fuzz 10s
+
+## Housekeeping
+
+.PHONY: venv
+venv: $(VENV)/.installed ## Set up .venv with the Python tools (sam, cfn-lint, moto)
+
+$(VENV)/.installed: .ci/requirements.txt
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 10))' || { echo "Python 3.10 or later is needed" >&2; exit 1; }
+	@$(PYTHON) -c 'import venv, ensurepip' 2>/dev/null || { echo "Python's venv module is needed: on Debian and Ubuntu, apt-get install python3-venv" >&2; exit 1; }
+	$(PYTHON) -m venv $(VENV)
+	$(VENV)/bin/pip install --quiet --disable-pip-version-check --requirement .ci/requirements.txt
+	@touch $@
+
+.PHONY: clean
+clean: ## Remove what was built, and .venv
+	rm -rf .aws-sam .build $(VENV)

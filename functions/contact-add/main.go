@@ -1,0 +1,11 @@
+// Command contact-add is the Lambda function that registers a customer.
+package main
+
+import (
+	"sitoo-rule/shared/app"
+	"sitoo-rule/shared/customer/phone"
+)
+
+func main() {
+	app.Start(app.ContactAdd, app.WithAccounts, app.WithPhones(phone.Parser))
+}

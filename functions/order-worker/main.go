@@ -1,0 +1,11 @@
+// Command order-worker is the Lambda function that brings queued orders into Rule.
+package main
+
+import (
+	"sitoo-rule/shared/app"
+	"sitoo-rule/shared/customer/phone"
+)
+
+func main() {
+	app.Start(app.OrderWorker, app.WithAccounts, app.WithOrders, app.WithDeadLetters, app.WithLedger, app.WithPhones(phone.Parser))
+}

@@ -1,0 +1,198 @@
+package awslocal_test
+
+import (
+	"context"
+	"crypto/rand"
+	"encoding/json"
+	"slices"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/aws/aws-lambda-go/events"
+	"github.com/aws/aws-sdk-go-v2/aws"
+	"github.com/aws/aws-sdk-go-v2/service/dynamodb"
+	"github.com/aws/aws-sdk-go-v2/service/sqs"
+	"github.com/aws/aws-sdk-go-v2/service/sqs/types"
+
+	"sitoo-rule/local/awslocal"
+	"sitoo-rule/local/contract"
+	"sitoo-rule/shared/sqsqueue"
+	"sitoo-rule/shared/worker"
+)
+
+func TestCreateOnEmulator(t *testing.T) {
+	t.Parallel()
+	cfg, ok := contract.Emulator(t)
+	if !ok {
+		return
+	}
+	suffix := strings.ToLower(rand.Text())
+
+	t.Run("tables", func(t *testing.T) {
+		t.Parallel()
+		accounts := awslocal.Table{Name: "accounts-" + suffix, Hash: awslocal.Key{Name: "id", Type: "S"}, TTL: "expires"}
+		ledger := awslocal.Table{
+			Name: "ledger-" + suffix,
+			Hash: awslocal.Key{Name: "account", Type: "S"}, Range: awslocal.Key{Name: "order", Type: "N"},
+		}
+		for range 2 { // the second time they are there
+			if err := awslocal.CreateTables(t.Context(), cfg, []awslocal.Table{accounts, ledger}); err != nil {
+				t.Fatal(err)
+			}
+		}
+		is, err := dynamodb.NewFromConfig(cfg).DescribeTimeToLive(t.Context(), &dynamodb.DescribeTimeToLiveInput{TableName: aws.String(accounts.Name)})
+		if err != nil || aws.ToString(is.TimeToLiveDescription.AttributeName) != "expires" {
+			t.Errorf("TTL = %+v, %v; want it on expires", is, err)
+		}
+		for name, other := range map[string]awslocal.Table{
+			"another name": {Name: accounts.Name, Hash: awslocal.Key{Name: "account", Type: "S"}},
+			"another type": {Name: accounts.Name, Hash: awslocal.Key{Name: "id", Type: "N"}},
+			"a range key":  {Name: accounts.Name, Hash: accounts.Hash, Range: awslocal.Key{Name: "order", Type: "N"}},
+		} {
+			err := awslocal.CreateTables(t.Context(), cfg, []awslocal.Table{other})
+			if err == nil || !strings.Contains(err.Error(), other.Name) {
+				t.Errorf("%s: CreateTables = %v, want an error that names the table", name, err)
+			}
+		}
+	})
+
+	t.Run("queues", func(t *testing.T) {
+		t.Parallel()
+		declared := []awslocal.Queue{
+			{
+				Name: "orders-" + suffix, DeadLetters: "dead-" + suffix, MaxReceives: 5,
+				Attributes: map[string]string{"VisibilityTimeout": "180"},
+			},
+			{Name: "dead-" + suffix, Attributes: map[string]string{"MessageRetentionPeriod": "1209600"}},
+			{Name: "history-" + suffix + ".fifo", Attributes: map[string]string{"FifoQueue": "true"}},
+		}
+		first, err := awslocal.CreateQueues(t.Context(), cfg, declared)
+		if err != nil {
+			t.Fatal(err)
+		}
+		declared[0].Attributes["VisibilityTimeout"] = "240" // the template has changed
+		second, err := awslocal.CreateQueues(t.Context(), cfg, declared)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, q := range declared {
+			if first[q.Name] != second[q.Name] || first[q.Name].URL == "" || !strings.HasSuffix(first[q.Name].ARN, ":"+q.Name) {
+				t.Errorf("queue %s = %+v, then %+v", q.Name, first[q.Name], second[q.Name])
+			}
+		}
+		out, err := sqs.NewFromConfig(cfg).GetQueueAttributes(t.Context(), &sqs.GetQueueAttributesInput{
+			QueueUrl: aws.String(first["orders-"+suffix].URL), AttributeNames: []types.QueueAttributeName{types.QueueAttributeNameAll},
+		})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if got := out.Attributes["VisibilityTimeout"]; got != "240" {
+			t.Errorf("visibility timeout = %s, want the changed 240", got)
+		}
+		if got := out.Attributes["RedrivePolicy"]; !strings.Contains(got, first["dead-"+suffix].ARN) || !strings.Contains(got, "5") {
+			t.Errorf("redrive policy = %s, want 5 receives to %s", got, first["dead-"+suffix].ARN)
+		}
+		_, err = awslocal.CreateQueues(t.Context(), cfg, []awslocal.Queue{{Name: "lost-" + suffix, DeadLetters: "nowhere"}})
+		if err == nil || !strings.Contains(err.Error(), "nowhere") {
+			t.Errorf("CreateQueues = %v, want an error that names the missing dead-letter queue", err)
+		}
+	})
+
+	t.Run("key", func(t *testing.T) {
+		t.Parallel()
+		first, err := awslocal.CreateKey(t.Context(), cfg, "alias/"+suffix)
+		if err != nil || first == "" {
+			t.Fatalf("CreateKey = %q, %v", first, err)
+		}
+		if second, err := awslocal.CreateKey(t.Context(), cfg, "alias/"+suffix); err != nil || second != first {
+			t.Errorf("CreateKey again = %q, %v; want %q", second, err, first)
+		}
+	})
+}
+
+// Messages go over the wire to a worker that fails one of them until it has
+// been received twice: that one ends in the dead-letter queue, the others are
+// worked on once.
+func TestPollerOnEmulator(t *testing.T) {
+	t.Parallel()
+	cfg, ok := contract.Emulator(t)
+	if !ok {
+		return
+	}
+	suffix := strings.ToLower(rand.Text())
+	made, err := awslocal.CreateQueues(t.Context(), cfg, []awslocal.Queue{
+		{Name: "dead-" + suffix},
+		{
+			Name: "orders-" + suffix, DeadLetters: "dead-" + suffix, MaxReceives: 2,
+			Attributes: map[string]string{"VisibilityTimeout": "1"},
+		},
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	client := sqs.NewFromConfig(cfg)
+	orders := sqsqueue.New(client, made["orders-"+suffix].URL)
+	for _, body := range []string{"good 1", "bad", "good 2"} {
+		if err := orders.Send(t.Context(), worker.Message{Body: body, Group: "shop"}); err != nil {
+			t.Fatal(err)
+		}
+	}
+
+	var mu sync.Mutex
+	var good []string
+	bad := 0
+	worked := handler(func(_ context.Context, in []byte) ([]byte, error) {
+		var e events.SQSEvent
+		if err := json.Unmarshal(in, &e); err != nil {
+			return nil, err
+		}
+		mu.Lock()
+		defer mu.Unlock()
+		var r events.SQSEventResponse
+		for _, m := range e.Records {
+			if m.Body == "bad" {
+				bad++
+				r.BatchItemFailures = append(r.BatchItemFailures, events.SQSBatchItemFailure{ItemIdentifier: m.MessageId})
+			} else {
+				good = append(good, m.Body)
+			}
+		}
+		return json.Marshal(r)
+	})
+	dead := make(chan string, 10)
+	buried := handler(func(_ context.Context, in []byte) ([]byte, error) {
+		var e events.SQSEvent
+		if err := json.Unmarshal(in, &e); err != nil {
+			return nil, err
+		}
+		for _, m := range e.Records {
+			dead <- m.Body
+		}
+		return nil, nil
+	})
+
+	ctx, cancel := context.WithCancel(t.Context())
+	var pollers sync.WaitGroup
+	for _, p := range []*awslocal.Poller{
+		{Client: client, Queue: made["orders-"+suffix], Handler: worked, PartialFailures: true, Concurrency: 2},
+		{Client: client, Queue: made["dead-"+suffix], Handler: buried},
+	} {
+		pollers.Go(func() { p.Run(ctx) })
+	}
+	select {
+	case got := <-dead:
+		if got != "bad" {
+			t.Errorf("dead-letter queue has %q, want bad", got)
+		}
+	case <-time.After(time.Minute):
+		t.Error("nothing reached the dead-letter queue in a minute")
+	}
+	cancel()
+	pollers.Wait()
+	slices.Sort(good)
+	if want := []string{"good 1", "good 2"}; !slices.Equal(good, want) || bad != 2 {
+		t.Errorf("worked on %q and %d times on the bad one, want %q and twice", good, bad, want)
+	}
+}

@@ -1,0 +1,12 @@
+// A Lambda function that does nothing: what every other one is compared with.
+package main
+
+import (
+	"context"
+
+	"github.com/aws/aws-lambda-go/lambda"
+)
+
+func main() {
+	lambda.Start(func(context.Context) (string, error) { return "hello", nil })
+}

@@ -1,0 +1,576 @@
+// Package fakerule stands in for Rule's HTTP API, v2 and v3, on one machine. It
+// follows the project's contract with Rule, quirks and limits included: the
+// request and error budgets with their ten-minute blocks, both versions' error
+// bodies, phones read as Swedish, historical groups, the 65,000 character
+// limit, automations fired by tags, and batches that are applied later.
+//
+// Where the contract is silent the stand-in takes the reading that is hardest
+// on its caller, and the comment at that place says "assumed".
+//
+// Nothing runs in the background: work that Rule does asynchronously waits
+// until the clock given in [Options] has passed its delay, and is then done by
+// whoever looks next, or at once by [Server.Settle]. A Server is safe for
+// concurrent use; every request is one atomic change of one account.
+package fakerule
+
+import (
+	"bytes"
+	"encoding/json"
+	"errors"
+	"io"
+	"log/slog"
+	"maps"
+	"net"
+	"net/http"
+	"net/url"
+	"slices"
+	"strconv"
+	"strings"
+	"sync"
+	"time"
+	_ "time/tzdata" // Retry-After is in Stockholm time, also on a machine without a time zone database
+	"unicode/utf8"
+)
+
+// Defaults of [Options], and limits that do not move.
+const (
+	// DefaultKey is the API key that is accepted when Options names none.
+	DefaultKey = "demo-key"
+	// DefaultBudget is Rule's number of requests per Window and account.
+	DefaultBudget = 2000
+	// DefaultErrorPercent is the share of error answers that Rule accepts.
+	DefaultErrorPercent = 49
+	// DefaultErrorSample is the number of requests in the window from which on
+	// the error share is judged. Rule publishes no such number; judging from
+	// the first request would block an account for a single miss.
+	DefaultErrorSample = 50
+	// Window is the time over which requests and errors are counted.
+	Window = 10 * time.Minute
+	// Block is how long an account is refused after going over a limit.
+	Block = 10 * time.Minute
+	// DefaultAsyncAbove is the size of a v2 batch up to which it is applied
+	// before it is answered. Rule does not publish its threshold (assumed).
+	DefaultAsyncAbove = 20
+	// DefaultAsyncDelay is how long asynchronous work waits (assumed).
+	DefaultAsyncDelay = time.Second
+
+	maxBody     = 64 << 20 // bytes; Rule's own limit is not published
+	maxRequests = 100_000  // kept by Requests, the oldest are dropped
+)
+
+// RetryAfterStyle is the form of the Retry-After header on a 429.
+type RetryAfterStyle int
+
+const (
+	// RetryAfterStockholm is what Rule was seen to send: "2006-01-02 15:04:05",
+	// without a zone, in Stockholm time.
+	RetryAfterStockholm RetryAfterStyle = iota
+	// RetryAfterSeconds is what Rule documents: whole seconds from now.
+	RetryAfterSeconds
+	// RetryAfterHTTPDate is the other form that HTTP allows.
+	RetryAfterHTTPDate
+)
+
+// Options are the knobs of a Server. The zero value behaves as Rule does.
+type Options struct {
+	// Keys are the API keys that are accepted, one account each. Empty means
+	// DefaultKey alone.
+	Keys []string
+	// Now is the clock, time.Now if nil. It also makes the Date header.
+	Now func() time.Time
+	// RetryAfter is the form of Retry-After on a 429.
+	RetryAfter RetryAfterStyle
+	// Budget is the number of requests per Window and account, ErrorPercent
+	// the share of errors in them that is accepted, ErrorSample the number of
+	// requests from which on that share is judged. Zero means the default.
+	Budget, ErrorPercent, ErrorSample int
+	// AsyncAbove is the number of subscribers above which a v2 batch is only
+	// acknowledged and applied later. Zero means DefaultAsyncAbove.
+	AsyncAbove int
+	// AsyncDelay is how long such a batch, and every v3 bulk call, waits.
+	// Zero means DefaultAsyncDelay; a negative value applies it at once.
+	AsyncDelay time.Duration
+	// Log gets one line per request: method, route, status, account. Never a
+	// key, and never a path, which may hold an email address. Nil is silent.
+	Log *slog.Logger
+}
+
+// Server is the stand-in; it is an http.Handler that serves /v2/... and
+// /v3/..., the same below /api, and for people GET / (a page), GET /_state
+// (JSON) and POST /_reset.
+type Server struct {
+	opt       Options
+	routes    []route
+	stockholm *time.Location
+	control   http.Handler
+
+	mu       sync.RWMutex
+	accounts map[string]*account // by API key
+	order    []string            // keys, oldest first
+	revoked  map[string]bool
+	loads    [][]byte // replayed by Reset
+	fault    func(*http.Request, []byte) *Fault
+	requests []*Request
+}
+
+// New returns a Server with one empty account per key.
+func New(o Options) *Server {
+	o.Keys = slices.DeleteFunc(slices.Clone(o.Keys), func(k string) bool { return k == "" })
+	if len(o.Keys) == 0 {
+		o.Keys = []string{DefaultKey}
+	}
+	if o.Now == nil {
+		o.Now = time.Now
+	}
+	if o.Log == nil {
+		o.Log = slog.New(slog.DiscardHandler)
+	}
+	for _, d := range []struct {
+		n   *int
+		def int
+	}{
+		{&o.Budget, DefaultBudget},
+		{&o.ErrorPercent, DefaultErrorPercent},
+		{&o.ErrorSample, DefaultErrorSample},
+		{&o.AsyncAbove, DefaultAsyncAbove},
+	} {
+		if *d.n == 0 {
+			*d.n = d.def
+		}
+	}
+	if o.AsyncDelay == 0 {
+		o.AsyncDelay = DefaultAsyncDelay
+	}
+	stockholm, err := time.LoadLocation("Europe/Stockholm")
+	if err != nil {
+		panic("fakerule: the embedded time zone database lacks Europe/Stockholm: " + err.Error())
+	}
+	s := &Server{
+		opt:       o,
+		stockholm: stockholm,
+		accounts:  map[string]*account{},
+		revoked:   map[string]bool{},
+	}
+	s.routes = slices.Concat(routesV2(), routesV3())
+	s.control = s.controlHandler()
+	for _, k := range o.Keys {
+		s.AddKey(k)
+	}
+	return s
+}
+
+// Request is one API call that reached the Server. It holds no key, but its
+// path holds whatever identifies the subscriber.
+type Request struct {
+	Method  string    `json:"method"`
+	Path    string    `json:"path"`    // unescaped, without the query
+	Route   string    `json:"route"`   // such as "GET /v2/subscribers/*", "" if there is none
+	Status  int       `json:"status"`  // 0 while unanswered, and for good if the answer was lost
+	Account string    `json:"account"` // as AccountID says, "" when the key was refused
+	At      time.Time `json:"at"`
+}
+
+// FaultKind is what a Fault does to a request.
+type FaultKind int
+
+const (
+	// FaultAnswer answers with the fault's Status, Header and Body, whatever
+	// they are. A Content-Length longer than Body cuts the answer short.
+	FaultAnswer FaultKind = iota
+	// FaultReset resets the connection without an answer. Go's own client
+	// sends a GET again by itself when that happens on a reused connection.
+	FaultReset
+	// FaultHang answers nothing until the client goes away.
+	FaultHang
+)
+
+// Fault is a failure to play for one request.
+type Fault struct {
+	Kind FaultKind
+	// After lets the request have its whole effect first, so that only its
+	// answer is replaced or lost.
+	After bool
+	// Status, Header and Body are the answer of a FaultAnswer. Status 0 is 200.
+	Status int
+	Header http.Header
+	Body   string
+}
+
+// SetFault installs f, which is asked about every API request that a block does
+// not turn away, unauthorised ones included, and gets the request and its whole
+// body; nil means that nothing goes wrong. f runs outside every lock, at the
+// same time for simultaneous requests, and may wait: a test can hold a request
+// with it, or record bodies. SetFault(nil) ends the faults.
+func (s *Server) SetFault(f func(r *http.Request, body []byte) *Fault) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.fault = f
+}
+
+// ServeHTTP implements http.Handler.
+func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	segments, ok := split(r.URL.EscapedPath())
+	if ok && len(segments) > 0 && segments[0] == "api" {
+		segments = segments[1:]
+	}
+	if !ok || len(segments) == 0 || (segments[0] != "v2" && segments[0] != "v3") {
+		s.control.ServeHTTP(w, r)
+		return
+	}
+	s.serveAPI(w, r, segments)
+}
+
+func (s *Server) serveAPI(w http.ResponseWriter, r *http.Request, segments []string) {
+	v3 := segments[0] == "v3"
+	now := s.opt.Now()
+	body, err := io.ReadAll(http.MaxBytesReader(w, r.Body, maxBody))
+	tooLarge := false
+	if err != nil {
+		if _, tooLarge = errors.AsType[*http.MaxBytesError](err); !tooLarge {
+			return // the client went away in the middle of its own request
+		}
+	}
+
+	rt, args, known := s.match(r.Method, segments)
+	c := &call{srv: s, r: r, v3: v3, body: body, args: args, query: r.URL.Query(), now: now}
+	c.acc = s.authenticate(c)
+	logged := s.note(Request{Method: r.Method, Path: r.URL.Path, Route: rt.name, At: now}, c.acc)
+
+	var entry *hit
+	if c.acc != nil {
+		c.acc.mu.Lock()
+		c.acc.settle(now)
+		var blocked bool
+		entry, blocked = c.acc.budget.admit(now)
+		c.acc.mu.Unlock()
+		if blocked {
+			s.finish(w, c, logged, entry, s.tooMany(c))
+			return
+		}
+	}
+
+	s.mu.RLock()
+	ask := s.fault
+	s.mu.RUnlock()
+	var f *Fault
+	if ask != nil {
+		f = ask(r, body)
+	}
+
+	var rep reply
+	if f == nil || f.After {
+		switch {
+		case c.acc == nil:
+			rep = jsonReply(http.StatusUnauthorized, map[string]string{"error": "NotAuthorized"})
+		case tooLarge:
+			rep = c.fail(http.StatusRequestEntityTooLarge, "RequestEntityTooLarge", "The body is too large.")
+		case rt.handle == nil && known:
+			rep = c.fail(http.StatusMethodNotAllowed, "MethodNotAllowed", "The method is not allowed here.")
+		case rt.handle == nil:
+			rep = c.fail(http.StatusNotFound, "NotFound", "There is no such resource.")
+		default:
+			rep = c.run(rt.handle)
+		}
+	}
+	if f != nil {
+		switch f.Kind {
+		case FaultReset:
+			s.lose(c, logged)
+			reset(w)
+			return
+		case FaultHang:
+			s.lose(c, logged)
+			<-r.Context().Done()
+			return
+		default:
+			rep = reply{status: f.Status, header: f.Header.Clone(), body: []byte(f.Body)}
+			if rep.status == 0 {
+				rep.status = http.StatusOK
+			}
+		}
+	}
+	s.finish(w, c, logged, entry, rep)
+}
+
+// run calls a handler with the account locked, so that a request is one change.
+func (c *call) run(h func(*call) reply) reply {
+	c.acc.mu.Lock()
+	defer c.acc.mu.Unlock()
+	return h(c)
+}
+
+// finish counts the answer, adds the headers that every answer has, and sends it.
+func (s *Server) finish(w http.ResponseWriter, c *call, logged *Request, entry *hit, rep reply) {
+	h := w.Header()
+	h.Set("Date", c.now.UTC().Format(http.TimeFormat))
+	if c.acc != nil {
+		c.acc.mu.Lock()
+		b := &c.acc.budget
+		b.answered(entry, rep.status >= 400)
+		used, percent := b.usage(c.now)
+		c.acc.mu.Unlock()
+		h.Set("X-ErrorPercent-Limit", strconv.Itoa(s.opt.ErrorPercent))
+		h.Set("X-ErrorPercent-Current", strconv.Itoa(percent))
+		if rep.status != http.StatusTooManyRequests {
+			h.Set("RequestsCount-Allowed", strconv.Itoa(s.opt.Budget))
+			h.Set("RequestsCount-Current", strconv.Itoa(used))
+		}
+	}
+	maps.Copy(h, rep.header)
+	s.mu.Lock()
+	logged.Status = rep.status
+	s.mu.Unlock()
+	s.opt.Log.Info("rule stand-in", "method", logged.Method, "route", logged.Route, "status", rep.status, "account", logged.Account)
+	w.WriteHeader(rep.status)
+	// The client may be gone; there is nobody left to tell.
+	_, _ = w.Write(rep.body)
+}
+
+// lose logs a request that gets no answer.
+func (s *Server) lose(c *call, logged *Request) {
+	s.opt.Log.Info("rule stand-in", "method", c.r.Method, "route", logged.Route, "status", 0, "account", logged.Account)
+}
+
+// reset ends the connection the hard way, so that the client reads a reset and
+// not an orderly end.
+func reset(w http.ResponseWriter) {
+	conn, _, err := http.NewResponseController(w).Hijack()
+	if err != nil {
+		// HTTP/2 or a recorder: the nearest thing that net/http offers.
+		panic(http.ErrAbortHandler)
+	}
+	if tcp, ok := conn.(*net.TCPConn); ok {
+		_ = tcp.SetLinger(0) // without it the close below is merely orderly
+	}
+	_ = conn.Close()
+}
+
+// authenticate returns the account of the request's key, nil if there is none.
+// v2 takes the key as a bearer token, as ?apikey= and as a member of the body;
+// v3 as a bearer token only.
+func (s *Server) authenticate(c *call) *account {
+	key := ""
+	if scheme, token, ok := strings.Cut(c.r.Header.Get("Authorization"), " "); ok && strings.EqualFold(scheme, "Bearer") {
+		key = strings.TrimSpace(token)
+	}
+	if key == "" && !c.v3 {
+		key = c.query.Get("apikey")
+	}
+	if key == "" && !c.v3 {
+		var in struct {
+			APIKey json.RawMessage `json:"apikey"`
+		}
+		// A body that is not an object is somebody else's complaint.
+		_ = json.Unmarshal(c.body, &in)
+		_ = json.Unmarshal(in.APIKey, &key)
+	}
+	return s.account(key)
+}
+
+// account returns the account of a key that is accepted now, nil if it is not.
+func (s *Server) account(key string) *account {
+	s.mu.RLock()
+	defer s.mu.RUnlock()
+	if s.revoked[key] {
+		return nil
+	}
+	return s.accounts[key]
+}
+
+func (s *Server) note(r Request, a *account) *Request {
+	if a != nil {
+		r.Account = a.name()
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if len(s.requests) >= maxRequests {
+		s.requests = slices.Delete(s.requests, 0, maxRequests/10)
+	}
+	s.requests = append(s.requests, &r)
+	return &r
+}
+
+// tooMany is the 429 of a blocked account; v2 and v3 differ in the body.
+func (s *Server) tooMany(c *call) reply {
+	c.acc.mu.Lock()
+	until := c.acc.budget.until
+	c.acc.mu.Unlock()
+	local := until.In(s.stockholm).Format(time.DateTime)
+	rep := reply{status: http.StatusTooManyRequests, header: http.Header{}}
+	switch s.opt.RetryAfter {
+	case RetryAfterSeconds:
+		// Counted from the whole second that Date shows.
+		rep.header.Set("Retry-After", strconv.Itoa(int(until.Sub(c.now.Truncate(time.Second))/time.Second)))
+	case RetryAfterHTTPDate:
+		rep.header.Set("Retry-After", until.UTC().Format(http.TimeFormat))
+	default:
+		rep.header.Set("Retry-After", local)
+	}
+	if c.v3 {
+		rep.header.Set("Content-Type", "text/plain; charset=utf-8")
+		rep.body = []byte("Too Many Requests. You can continue at " + local + ".")
+		return rep
+	}
+	rep.header.Set("Content-Type", "application/json")
+	rep.body = []byte(`"Too Many Attempts."`)
+	return rep
+}
+
+// A route is one documented call; a "*" segment is an argument.
+type route struct {
+	name     string
+	method   string
+	segments []string
+	handle   func(*call) reply
+}
+
+func handle(pattern string, h func(*call) reply) route {
+	method, path, _ := strings.Cut(pattern, " ")
+	segments, _ := split(path)
+	return route{name: pattern, method: method, segments: segments, handle: h}
+}
+
+// match finds the route of a request. known says that the path exists, if only
+// for another method. Routes with a literal segment stand before those with an
+// argument in its place.
+func (s *Server) match(method string, segments []string) (rt route, args []string, known bool) {
+	for _, rt := range s.routes {
+		args, ok := rt.fits(segments)
+		if !ok {
+			continue
+		}
+		known = true
+		if rt.method == method {
+			return rt, args, true
+		}
+	}
+	return route{}, nil, known
+}
+
+func (rt route) fits(segments []string) (args []string, ok bool) {
+	if len(segments) != len(rt.segments) {
+		return nil, false
+	}
+	for i, want := range rt.segments {
+		switch {
+		case want == "*":
+			args = append(args, segments[i])
+		case want != segments[i]:
+			return nil, false
+		}
+	}
+	return args, true
+}
+
+// split cuts an escaped path into unescaped segments, so that an escaped slash
+// stays inside its segment. A slash at the end says nothing.
+func split(escaped string) ([]string, bool) {
+	escaped = strings.Trim(escaped, "/")
+	if escaped == "" {
+		return nil, true
+	}
+	segments := strings.Split(escaped, "/")
+	for i, seg := range segments {
+		plain, err := url.PathUnescape(seg)
+		if err != nil {
+			return nil, false
+		}
+		segments[i] = plain
+	}
+	return segments, true
+}
+
+// A reply is an answer that is not sent yet.
+type reply struct {
+	status int
+	header http.Header
+	body   []byte
+}
+
+func jsonReply(status int, v any) reply {
+	return reply{status: status, header: http.Header{"Content-Type": {"application/json"}}, body: encode(v)}
+}
+
+// encode returns v as JSON without escaping HTML, as Rule does not either. v is
+// made of our own types; the only foreign part, raw JSON, was checked on its
+// way in.
+func encode(v any) []byte {
+	var b bytes.Buffer
+	e := json.NewEncoder(&b)
+	e.SetEscapeHTML(false)
+	if err := e.Encode(v); err != nil {
+		panic("fakerule: a reply cannot be encoded: " + err.Error())
+	}
+	return bytes.TrimSuffix(b.Bytes(), []byte("\n"))
+}
+
+func noContent() reply { return reply{status: http.StatusNoContent} }
+
+// A call is one request on its way through a handler. Handlers run with the
+// account locked.
+type call struct {
+	srv   *Server
+	acc   *account
+	r     *http.Request
+	v3    bool
+	body  []byte
+	args  []string
+	query url.Values
+	now   time.Time
+}
+
+// fail is an error answer that both versions shape alike.
+func (c *call) fail(status int, code, message string) reply {
+	return jsonReply(status, map[string]string{"error": code, "message": message})
+}
+
+func (c *call) noSubscriber() reply {
+	return c.fail(http.StatusNotFound, "SubscriberNotFound", "Could not find subscriber")
+}
+
+// problems are what is wrong with a request's body, by member.
+type problems map[string][]string
+
+func (p problems) add(member, message string) { p[member] = append(p[member], message) }
+
+// refuse is the version's answer to problems: v2 400 with fields, v3 422 with
+// errors.
+func (c *call) refuse(p problems) reply {
+	if c.v3 {
+		return jsonReply(http.StatusUnprocessableEntity, map[string]any{"message": "The given data was invalid.", "errors": p})
+	}
+	return jsonReply(http.StatusBadRequest, map[string]any{
+		"error": "BadRequest", "message": "Some fields could not be validated", "fields": p,
+	})
+}
+
+func (c *call) refuseOne(member, message string) reply {
+	return c.refuse(problems{member: {message}})
+}
+
+// decode reads the body into v, whose members are raw JSON, so that it fails
+// only for a body that is not an object. The second result is the refusal.
+func (c *call) decode(v any) (reply, bool) {
+	media, params, _ := strings.Cut(c.r.Header.Get("Content-Type"), ";")
+	if !strings.EqualFold(strings.TrimSpace(media), "application/json") {
+		return c.fail(http.StatusBadRequest, "BadRequest", "The content type must be application/json."), false
+	}
+	// v3 requires the charset; an ordinary client that leaves it out fails
+	// silently on the real thing, so here it fails aloud.
+	if c.v3 && !strings.EqualFold(strings.ReplaceAll(params, " ", ""), "charset=utf-8") {
+		return c.fail(http.StatusUnsupportedMediaType, "UnsupportedMediaType", "The content type must be application/json;charset=utf-8."), false
+	}
+	if trimmed := bytes.TrimSpace(c.body); len(trimmed) == 0 || trimmed[0] != '{' {
+		return c.fail(http.StatusBadRequest, "BadRequest", "The body must be a JSON object."), false
+	}
+	if !utf8.Valid(c.body) {
+		return c.fail(http.StatusBadRequest, "BadRequest", "The body is not UTF-8."), false
+	}
+	if err := json.Unmarshal(c.body, v); err != nil {
+		if wrong, ok := errors.AsType[*json.UnmarshalTypeError](err); ok {
+			return c.refuseOne(wrong.Field, "Has the wrong type."), false
+		}
+		return c.fail(http.StatusBadRequest, "BadRequest", "The body is not valid JSON."), false
+	}
+	return reply{}, true
+}

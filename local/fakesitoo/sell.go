@@ -1,0 +1,308 @@
+package fakesitoo
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"net/http"
+	"strconv"
+	"strings"
+)
+
+// maxSale is the largest body POST /_sell reads.
+const maxSale = 1 << 20
+
+// sale is the body of POST /_sell. Every member may be left out: an empty
+// object sells two things to nobody in particular.
+type sale struct {
+	ContactID    string    `json:"contactid"` // the CRM's id; the till copies the customer if it knows them
+	MemberNumber string    `json:"membernumber"`
+	Email        string    `json:"email"`
+	Phone        string    `json:"phone"`
+	Payment      string    `json:"payment"` // "card" (default) or "cash", which is rounded
+	Rows         []saleRow `json:"rows"`
+	// Credit returns an earlier order, all of it or the rows named by sku.
+	Credit int64 `json:"creditorderid"`
+}
+
+// saleRow is one row of a sale.
+type saleRow struct {
+	SKU          string `json:"sku"`
+	Quantity     int64  `json:"quantity"`     // default 1
+	Discount     string `json:"discount"`     // of the row, VAT included, such as "100.00"
+	BonusCheckID string `json:"bonuscheckid"` // the bonus check that pays the discount
+}
+
+// errSale is a sale that cannot be made; its text is for the person who asked.
+type errSale struct{ text string }
+
+func (e errSale) Error() string { return e.text }
+
+func badSale(format string, args ...any) error { return errSale{fmt.Sprintf(format, args...)} }
+
+// delivered is what the connector said to the copy of an order.
+type delivered struct {
+	URL    string `json:"url"`
+	Status int    `json:"status,omitempty"`
+	Body   any    `json:"body,omitempty"`
+	Error  string `json:"error,omitempty"`
+}
+
+// serveSell makes a finished order and sends its copy to the connector, as the
+// till does after a sale. The order stands whatever the connector says.
+func (s *Server) serveSell(w http.ResponseWriter, r *http.Request) {
+	var body sale
+	d := json.NewDecoder(http.MaxBytesReader(w, r.Body, maxSale))
+	d.DisallowUnknownFields()
+	if err := d.Decode(&body); err != nil && !errors.Is(err, io.EOF) {
+		send(w, failed(http.StatusBadRequest, "The sale is not readable: "+err.Error()), nil)
+		return
+	}
+	order, err := s.sell(body)
+	if err != nil {
+		status := http.StatusInternalServerError
+		if _, is := errors.AsType[errSale](err); is {
+			status = http.StatusBadRequest
+		}
+		send(w, failed(status, err.Error()), nil)
+		return
+	}
+	send(w, succeeded(struct {
+		Order     json.RawMessage `json:"order"`
+		Connector *delivered      `json:"connector"`
+	}{order, s.deliver(r.Context(), order)}), nil)
+}
+
+// sell makes the order of a sale and puts it in the shop.
+func (s *Server) sell(body sale) (json.RawMessage, error) {
+	s.sells.Lock()
+	defer s.sells.Unlock()
+	s.books.RLock()
+	id := s.book.nextID()
+	credited, has := s.book.find(body.Credit)
+	s.books.RUnlock()
+
+	till := &registers[0]
+	store, _ := storeOf(till.warehouse)
+	o := order{
+		id: id, eshopID: 1, date: s.o.Now().Unix(), state: 10, payment: 20, kind: 10,
+		register: till, warehouse: till.warehouse,
+		additional: map[string]string{
+			"pos-receiptid":         till.key + strconv.FormatInt(id, 10),
+			"pos-staff-userid":      staff[0].id,
+			"pos-staff-externalid":  staff[0].externalID,
+			"pos-timezone":          "Europe/Stockholm",
+			"store-externalid":      store.externalID,
+			"store-externalgroupid": "SE",
+			"store-name":            store.name,
+		},
+	}
+	if body.ContactID != "" {
+		for _, c := range s.o.Customers {
+			if c.ContactID == body.ContactID {
+				o.customer = c
+			}
+		}
+	}
+	if body.Email != "" {
+		o.customer.Email = body.Email
+	}
+	if body.Phone != "" {
+		o.customer.Phone = body.Phone
+	}
+	if body.MemberNumber == "" {
+		body.MemberNumber = o.customer.MemberNumber
+	}
+	var err error
+	if body.Credit != 0 {
+		if !has {
+			return nil, badSale("creditorderid: the shop has no order %d.", body.Credit)
+		}
+		if err = s.giveBackSold(&o, credited, body.Rows); err != nil {
+			return nil, err
+		}
+	} else if o.rows, err = soldRows(body.Rows); err != nil {
+		return nil, err
+	}
+	for k, v := range map[string]string{"customcrm-contactid": body.ContactID, "customcrm-membernumber": body.MemberNumber} {
+		if v != "" {
+			o.additional[k] = v
+		}
+	}
+	switch body.Payment {
+	case "", "card":
+		payByCard(&o)
+	case "cash":
+		payCash(&o)
+	default:
+		return nil, badSale(`payment: "card" or "cash" is expected, not %q.`, body.Payment)
+	}
+	data, err := json.Marshal(o.object())
+	if err != nil {
+		return nil, fmt.Errorf("fakesitoo: encode the order: %w", err)
+	}
+	return data, s.Add(data)
+}
+
+// soldRows turns the rows of a sale into order items.
+func soldRows(rows []saleRow) ([]row, error) {
+	if len(rows) == 0 {
+		rows = []saleRow{{SKU: "SO-200-39"}, {SKU: "CF-250", Quantity: 2}}
+	}
+	all := make([]row, len(rows))
+	for i, r := range rows {
+		p, has := productBySKU(r.SKU)
+		if !has {
+			known := make([]string, len(products))
+			for j, p := range products {
+				known[j] = p.sku
+			}
+			return nil, badSale("rows[%d].sku: the shop does not sell %q, only %s.", i, r.SKU, strings.Join(known, ", "))
+		}
+		if r.Quantity == 0 {
+			r.Quantity = 1
+		}
+		if r.Quantity < 0 || r.Quantity > 1000 {
+			return nil, badSale("rows[%d].quantity: 1 to 1000 is expected, not %d; a return is sold with creditorderid.", i, r.Quantity)
+		}
+		out := row{product: p, quantity: r.Quantity}
+		if p.unit != "" {
+			out.perUnit = 250
+		}
+		if r.Discount != "" {
+			gross, err := parseOre(r.Discount)
+			if err != nil || gross < 0 {
+				return nil, badSale(`rows[%d].discount: an amount such as "100.00" is expected, not %q.`, i, r.Discount)
+			}
+			// Per unit and net, of weighed goods per kilogram.
+			num, den := int64(100), (100+p.vat)*r.Quantity
+			if out.perUnit != 0 {
+				num, den = num*1000, den*int64(out.perUnit)
+			}
+			out.discount = min(ratio(gross, num, den), p.net)
+			out.voucherName = "Discount"
+		}
+		if r.BonusCheckID != "" {
+			out.voucherName = "Bonus check"
+			out.additional = map[string]string{"customcrm-bonuscheckid": r.BonusCheckID}
+		}
+		all[i] = out
+	}
+	return all, nil
+}
+
+// giveBackSold turns o into a return of an earlier order: of all its rows, or
+// of those with a wanted sku. Only orders that the shop made or sold have rows
+// it can give back exactly; of one that was added the rows are read.
+func (s *Server) giveBackSold(o *order, credited entry, wanted []saleRow) error {
+	from, err := s.soldOrder(credited)
+	if err != nil {
+		return err
+	}
+	keep := o.customer
+	creditOf(o, from)
+	if keep != (Customer{}) {
+		o.customer = keep
+	}
+	for i, r := range from.rows {
+		if r.quantity <= 0 {
+			continue
+		}
+		take := len(wanted) == 0
+		for _, w := range wanted {
+			take = take || w.SKU == r.product.sku
+		}
+		if take {
+			o.rows = append(o.rows, returned(r, i))
+		}
+	}
+	if len(o.rows) == 0 {
+		return badSale("creditorderid: order %d has no such row to give back.", credited.id)
+	}
+	return nil
+}
+
+// soldOrder returns an order as far as a return needs it.
+func (s *Server) soldOrder(e entry) (order, error) {
+	if e.added == nil {
+		return s.book.generator.order(e.made), nil
+	}
+	data, err := json.Marshal(e.added)
+	if err != nil {
+		return order{}, fmt.Errorf("fakesitoo: encode order %d: %w", e.id, err)
+	}
+	var in struct {
+		Email      string            `json:"email"`
+		Phone      string            `json:"phone"`
+		NameFirst  string            `json:"namefirst"`
+		NameLast   string            `json:"namelast"`
+		Additional map[string]string `json:"additionaldata"`
+		Rows       []struct {
+			SKU         string            `json:"sku"`
+			Quantity    int64             `json:"quantity"`
+			Original    string            `json:"moneyoriginalprice"`
+			Discount    string            `json:"moneydiscount"`
+			VoucherName string            `json:"vouchername"`
+			Additional  map[string]string `json:"additionaldata"`
+		} `json:"orderitems"`
+	}
+	if err := json.Unmarshal(data, &in); err != nil {
+		return order{}, badSale("creditorderid: order %d cannot be given back: %v.", e.id, err)
+	}
+	o := order{
+		id:         e.id,
+		customer:   Customer{Email: in.Email, Phone: in.Phone, NameFirst: in.NameFirst, NameLast: in.NameLast},
+		additional: in.Additional,
+	}
+	for i, r := range in.Rows {
+		p, has := productBySKU(r.SKU)
+		price, err1 := parseOre(r.Original)
+		discount, err2 := parseOre(r.Discount)
+		if !has || err1 != nil || err2 != nil {
+			return order{}, badSale("creditorderid: row %d of order %d is no product of this shop.", i, e.id)
+		}
+		p.net = price
+		out := row{product: p, quantity: r.Quantity, discount: discount, voucherName: r.VoucherName, additional: r.Additional}
+		if p.unit != "" {
+			out.perUnit = 250
+		}
+		o.rows = append(o.rows, out)
+	}
+	return o, nil
+}
+
+// deliver sends the copy of an order to the connector. It returns nil if there
+// is none; what goes wrong is in the answer, as a person reads it.
+func (s *Server) deliver(ctx context.Context, order json.RawMessage) *delivered {
+	if s.o.Connector == "" {
+		return nil
+	}
+	out := &delivered{URL: strings.TrimSuffix(s.o.Connector, "/") + "/transactions"}
+	req, err := http.NewRequestWithContext(ctx, http.MethodPost, out.URL, bytes.NewReader(order))
+	if err != nil {
+		out.Error = err.Error()
+		return out
+	}
+	req.Header.Set("Content-Type", "application/json")
+	req.Header.Set("Authorization", "Bearer "+s.o.Token)
+	resp, err := s.o.Client.Do(req)
+	if err != nil {
+		out.Error = err.Error()
+		return out
+	}
+	defer func() { _ = resp.Body.Close() }()
+	out.Status = resp.StatusCode
+	body, err := io.ReadAll(io.LimitReader(resp.Body, maxSale))
+	switch {
+	case err != nil:
+		out.Error = "read the answer: " + err.Error()
+	case json.Valid(body):
+		out.Body = json.RawMessage(body)
+	case len(body) > 0:
+		out.Body = string(body)
+	}
+	return out
+}

@@ -1,0 +1,168 @@
+// Command invoke runs one function once, with one event, and shows its reply,
+// its log and how long it took:
+//
+//	go run ./local/invoke -fn contact-find -event events/contact-find/found.json
+//
+// Go is all it needs: the function's handler runs in this process, with stores
+// in memory. With AWS_ENDPOINT_URL set, the function is built as it is for
+// deployment, for this machine, and its bootstrap is started under a Lambda
+// Runtime API against that endpoint, with the tables and queues of make run
+// AWS=1. Either way Rule is a stand-in with its seed of made-up customers,
+// unless RULE_URL names another.
+//
+// The exit status is 1 if the function fails and 2 if the command line is wrong.
+package main
+
+import (
+	"context"
+	"flag"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"os"
+	"os/signal"
+	"path/filepath"
+	"syscall"
+	"time"
+
+	"sitoo-rule/local/fakerule"
+	"sitoo-rule/local/runtimeapi"
+	"sitoo-rule/local/template"
+)
+
+func main() {
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	status := run(ctx, os.Args[1:], os.Getenv, os.Stdout, os.Stderr)
+	stop()
+	os.Exit(status)
+}
+
+// outcome is an invocation and what is known about its start.
+type outcome struct {
+	runtimeapi.Result
+	how   string        // where the function ran
+	start time.Duration // from starting the process to its first poll, 0 if there is none
+	early []string      // what it printed before that
+}
+
+// runner invokes a function. An error means that it could not be invoked or
+// ended without an answer; the outcome may still have its log.
+type runner func(ctx context.Context, t *template.Template, f template.Function, payload []byte, ruleURL string) (outcome, error)
+
+// run is main with everything handed in. It returns the exit status.
+func run(ctx context.Context, args []string, getenv func(string) string, stdout, stderr io.Writer) int {
+	flags := flag.NewFlagSet("invoke", flag.ContinueOnError)
+	flags.SetOutput(stderr)
+	name := flags.String("fn", "", "the `function`, such as contact-find")
+	event := flags.String("event", "", "the `file` with the event")
+	root := flags.String("C", ".", "the project's `folder`, with template.yaml and functions")
+	if err := flags.Parse(args); err != nil {
+		return 2
+	}
+	if *name == "" || *event == "" || flags.NArg() > 0 {
+		flags.Usage()
+		return 2
+	}
+	wrong := func(err error) int {
+		_, _ = fmt.Fprintln(stderr, "invoke:", err)
+		return 2
+	}
+	payload, err := os.ReadFile(*event)
+	if err != nil {
+		return wrong(err)
+	}
+	t, err := template.Load(filepath.Join(*root, "template.yaml"))
+	if err != nil {
+		return wrong(err)
+	}
+	f, err := find(t, *name)
+	if err != nil {
+		return wrong(err)
+	}
+	ruleURL := getenv("RULE_URL")
+	if ruleURL == "" {
+		url, closeRule, err := serveRule(ctx)
+		if err != nil {
+			return wrong(err)
+		}
+		defer closeRule()
+		ruleURL = url
+	}
+	invoke := runner(inProcess)
+	if endpoint := getenv("AWS_ENDPOINT_URL"); endpoint != "" {
+		invoke = built(*root, endpoint)
+	}
+	out, err := invoke(ctx, t, f, payload, ruleURL)
+	return show(stdout, f, *event, out, err)
+}
+
+func find(t *template.Template, name string) (template.Function, error) {
+	known := ""
+	for _, f := range t.Functions {
+		if f.Name == name {
+			return f, nil
+		}
+		known += " " + f.Name
+	}
+	return template.Function{}, fmt.Errorf("there is no function %q, only%s", name, known)
+}
+
+// show prints the outcome and returns the exit status.
+func show(w io.Writer, f template.Function, event string, out outcome, err error) int {
+	status := 0
+	// A closed output is noticed by whoever closed it.
+	printf := func(format string, args ...any) { _, _ = fmt.Fprintf(w, format+"\n", args...) }
+	printf("%s with %s", f.Name, event)
+	if out.how != "" {
+		printf("%s", out.how)
+	}
+	switch {
+	case err != nil:
+		printf("\nfailed: %v", err)
+		status = 1
+	case out.Err != nil:
+		printf("\nthe function's error:\n%s: %s", out.Err.Type, out.Err.Message)
+		for _, frame := range out.Err.Stack {
+			printf("  %s:%d %s", frame.Path, frame.Line, frame.Label)
+		}
+		status = 1
+	default:
+		printf("\nreply:\n%s", runtimeapi.Readable(out.Payload))
+	}
+	if log := append(out.early, out.Log...); len(log) > 0 {
+		printf("\nlog:")
+		for _, line := range log {
+			printf("%s", line)
+		}
+	}
+	if out.Duration > 0 {
+		printf("\nduration %v", out.Duration.Round(10*time.Microsecond))
+	}
+	if out.start > 0 {
+		printf("start to first poll %v", out.start.Round(10*time.Microsecond))
+	}
+	return status
+}
+
+// serveRule starts a Rule stand-in with its seed and returns its base URL.
+func serveRule(ctx context.Context) (url string, closeRule func(), err error) {
+	rule := fakerule.New(fakerule.Options{})
+	if err := rule.Load(fakerule.Seed()); err != nil {
+		return "", nil, err
+	}
+	listener, err := (&net.ListenConfig{}).Listen(ctx, "tcp", "127.0.0.1:0")
+	if err != nil {
+		return "", nil, fmt.Errorf("listen for the Rule stand-in: %w", err)
+	}
+	server := &http.Server{Handler: rule, ReadHeaderTimeout: 10 * time.Second}
+	served := make(chan struct{})
+	go func() {
+		defer close(served)
+		_ = server.Serve(listener) // ends with Close
+	}()
+	return "http://" + listener.Addr().String() + "/api", func() {
+		_ = server.Close()
+		<-served
+	}, nil
+}

@@ -1,0 +1,180 @@
+package main
+
+import (
+	"bufio"
+	"context"
+	"fmt"
+	"io"
+	"net/http"
+	"os"
+	"regexp"
+	"strings"
+	"testing"
+)
+
+// What the README tells a newcomer to type works, word for word, against what
+// `make run` starts; only the ports are others here.
+func TestReadme(t *testing.T) {
+	t.Chdir("../..")
+	text, err := os.ReadFile("README.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	ctx, cancel := context.WithCancel(t.Context())
+	ended := make(chan error, 1)
+	out, in := io.Pipe()
+	go func() {
+		err := run(ctx, func(name string) string {
+			return map[string]string{"PORT": "0", "RULE_PORT": "0", "SITOO_PORT": "0"}[name]
+		}, in, io.Discard)
+		_ = in.Close()
+		ended <- err
+	}()
+	t.Cleanup(func() {
+		cancel()
+		if err := <-ended; err != nil {
+			t.Error(err)
+		}
+	})
+	ports := map[string]string{}
+	lines := bufio.NewScanner(out)
+	for lines.Scan() && lines.Text() != "ready" {
+		if m := regexp.MustCompile(`^(API|Rule|Sitoo).*?http://(127\.0\.0\.1:\d+)`).FindStringSubmatch(lines.Text()); m != nil {
+			ports[m[1]] = m[2]
+		}
+	}
+	go func() { _, _ = io.Copy(io.Discard, out) }()
+	if len(ports) != 3 {
+		t.Fatalf("addresses printed: %v", ports)
+	}
+	address := strings.NewReplacer("127.0.0.1:3000", ports["API"], "127.0.0.1:3001", ports["Rule"], "127.0.0.1:3002", ports["Sitoo"])
+
+	commands, answers := 0, 0
+	var status int
+	var body, last string
+	for line := range strings.Lines(string(text)) {
+		line = strings.TrimSpace(line)
+		switch {
+		case strings.HasPrefix(line, "curl "):
+			last = line
+			status, body = curl(t, address.Replace(line))
+			commands++
+			if status != 200 && status != 400 {
+				t.Errorf("%s\nstatus %d: %s", line, status, body)
+			}
+		case strings.HasPrefix(line, "#> "):
+			answers++
+			want := strings.TrimPrefix(line, "#> ")
+			// A worker may still be at it: ask again, a bounded number of times.
+			for range 2000 {
+				if strings.HasPrefix(body, want) || !strings.Contains(last, "transactions") || strings.Contains(last, " -d ") {
+					break
+				}
+				_, body = curl(t, address.Replace(last))
+			}
+			if !strings.HasPrefix(body, want) {
+				t.Errorf("%s\nanswers %s\nREADME says %s", last, body, want)
+			}
+		}
+	}
+	if commands < 9 || answers < 7 {
+		t.Errorf("the README has %d commands and %d answers", commands, answers)
+	}
+	// The page that the README sends people to.
+	_, page := curl(t, address.Replace("curl http://127.0.0.1:3001/"))
+	for _, want := range []string{"900001", "OrderCompleted", "ny.kund@example.com", "Sitoo-Order"} {
+		if !strings.Contains(page, want) {
+			t.Errorf("Rule's page does not show %s", want)
+		}
+	}
+}
+
+// curl does what the command line would: -H, -d, -X and a URL, with words in
+// single quotes.
+func curl(t *testing.T, line string) (status int, body string) {
+	t.Helper()
+	var words []string
+	for _, m := range regexp.MustCompile(`'([^']*)'|(\S+)`).FindAllStringSubmatch(line, -1) {
+		words = append(words, m[1]+m[2])
+	}
+	method, url, data := "", "", ""
+	header := http.Header{}
+	for i := 1; i < len(words); i++ {
+		switch words[i] {
+		case "-H":
+			i++
+			name, value, _ := strings.Cut(words[i], ": ")
+			header.Set(name, value)
+		case "-X":
+			i++
+			method = words[i]
+		case "-d":
+			i++
+			data = words[i]
+			header.Set("Content-Type", "application/x-www-form-urlencoded") // curl's own
+		default:
+			url = words[i]
+		}
+	}
+	if method == "" {
+		method = http.MethodGet
+		if data != "" {
+			method = http.MethodPost
+		}
+	}
+	req, err := http.NewRequestWithContext(t.Context(), method, url, strings.NewReader(data))
+	if err != nil {
+		t.Fatalf("%s: %v", line, err)
+	}
+	req.Header = header
+	res, err := http.DefaultClient.Do(req)
+	if err != nil {
+		t.Fatalf("%s: %v", line, err)
+	}
+	defer res.Body.Close()
+	b, err := io.ReadAll(res.Body)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return res.StatusCode, string(b)
+}
+
+// Bad settings are said in words, before anything is served.
+func TestBadSettings(t *testing.T) {
+	t.Chdir("../..")
+	for name, env := range map[string]map[string]string{
+		"port in words":   {"PORT": "tre"},
+		"port too high":   {"PORT": "70000"},
+		"seed missing":    {"PORT": "0", "RULE_SEED": "no-such-file.json"},
+		"rule not a URL":  {"PORT": "0", "SITOO_PORT": "0", "RULE_URL": "app.rule.io"},
+		"AWS, no region":  {"PORT": "0", "RULE_PORT": "0", "SITOO_PORT": "0", "AWS": "1"},
+		"a broken seed":   {"PORT": "0", "RULE_SEED": "go.mod"},
+		"rule port taken": {"PORT": "0", "RULE_PORT": "x"},
+	} {
+		for _, v := range []string{"AWS_REGION", "AWS_DEFAULT_REGION", "AWS_PROFILE"} {
+			t.Setenv(v, "")
+		}
+		t.Setenv("AWS_CONFIG_FILE", os.DevNull)
+		t.Setenv("AWS_SHARED_CREDENTIALS_FILE", os.DevNull)
+		ctx, cancel := context.WithCancel(t.Context())
+		err := run(ctx, func(n string) string { return env[n] }, readyFails{t, cancel}, io.Discard)
+		cancel()
+		if err == nil || len(fmt.Sprint(err)) < 15 {
+			t.Errorf("%s: %v", name, err)
+		}
+	}
+}
+
+// readyFails fails a test in which the stack gets ready.
+type readyFails struct {
+	t    *testing.T
+	stop func()
+}
+
+func (r readyFails) Write(p []byte) (int, error) {
+	if strings.HasPrefix(string(p), "ready") {
+		r.t.Error("ready, with settings that are wrong")
+		r.stop()
+	}
+	return len(p), nil
+}

@@ -1,0 +1,131 @@
+package main
+
+import (
+	"bytes"
+	"encoding/json"
+	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
+
+	"sitoo-rule/local/runtimeapi"
+)
+
+// replyOf returns what a golden file holds: the reply, or the type and message
+// of the function's error. A panic is never an answer.
+func replyOf(res runtimeapi.Result) ([]byte, error) {
+	if res.Err == nil {
+		return res.Payload, nil
+	}
+	if len(res.Err.Stack) > 0 {
+		at := res.Err.Stack[0]
+		return nil, fmt.Errorf("the function panicked at %s:%d: %w", at.Path, at.Line, res.Err)
+	}
+	reply, err := json.Marshal(res.Err)
+	if err != nil {
+		return nil, fmt.Errorf("encode the function's error: %w", err)
+	}
+	return reply, nil
+}
+
+// writeGolden writes a reply for people to read, with a newline at the end.
+func writeGolden(path string, reply []byte) error {
+	if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil {
+		return fmt.Errorf("write the golden file: %w", err)
+	}
+	var buf bytes.Buffer
+	if json.Indent(&buf, reply, "", "  ") != nil {
+		buf.Reset()
+		buf.Write(reply) // not JSON: as it is
+	}
+	buf.WriteByte('\n')
+	if err := os.WriteFile(path, buf.Bytes(), 0o644); err != nil {
+		return fmt.Errorf("write the golden file: %w", err)
+	}
+	return nil
+}
+
+// compare returns the lines that tell want from got, nil if they are the same
+// but for white space between JSON tokens.
+func compare(want, got []byte) []string {
+	if bytes.Equal(compact(want), compact(got)) {
+		return nil
+	}
+	a, b := runtimeapi.Readable(want), runtimeapi.Readable(got)
+	if a == b { // only the order of members or the spelling of a body
+		a, b = string(compact(want)), string(compact(got))
+	}
+	return diff(strings.Split(a, "\n"), strings.Split(b, "\n"))
+}
+
+func compact(data []byte) []byte {
+	var buf bytes.Buffer
+	if json.Compact(&buf, data) != nil {
+		return bytes.TrimSpace(data)
+	}
+	return buf.Bytes()
+}
+
+const (
+	nearby   = 3    // lines shown around a change
+	maxLines = 3000 // of a text that is compared line by line
+)
+
+// diff returns the lines of a and b with "-", "+" or " " in front, leaving out
+// what is far from any change.
+func diff(a, b []string) []string {
+	if len(a) > maxLines || len(b) > maxLines {
+		return []string{fmt.Sprintf("too long to compare here: %d lines, %d lines", len(a), len(b))}
+	}
+	// common[i][j] is the length of the longest common subsequence of a[i:], b[j:].
+	common := make([][]int, len(a)+1)
+	for i := range common {
+		common[i] = make([]int, len(b)+1)
+	}
+	for i := len(a) - 1; i >= 0; i-- {
+		for j := len(b) - 1; j >= 0; j-- {
+			if a[i] == b[j] {
+				common[i][j] = common[i+1][j+1] + 1
+			} else {
+				common[i][j] = max(common[i+1][j], common[i][j+1])
+			}
+		}
+	}
+	var lines []string
+	for i, j := 0, 0; i < len(a) || j < len(b); {
+		switch {
+		case i < len(a) && j < len(b) && a[i] == b[j]:
+			lines = append(lines, "  "+a[i])
+			i, j = i+1, j+1
+		case j == len(b) || (i < len(a) && common[i+1][j] >= common[i][j+1]):
+			lines = append(lines, "- "+a[i])
+			i++
+		default:
+			lines = append(lines, "+ "+b[j])
+			j++
+		}
+	}
+	return around(lines)
+}
+
+// around keeps the changed lines and those near them.
+func around(lines []string) []string {
+	keep := make([]bool, len(lines))
+	for i, line := range lines {
+		if !strings.HasPrefix(line, "  ") {
+			for j := max(0, i-nearby); j < min(len(lines), i+nearby+1); j++ {
+				keep[j] = true
+			}
+		}
+	}
+	var out []string
+	for i, line := range lines {
+		switch {
+		case keep[i]:
+			out = append(out, line)
+		case i == 0 || keep[i-1]:
+			out = append(out, "  ...")
+		}
+	}
+	return out
+}

@@ -1,0 +1,70 @@
+// Command smoke starts every built function the way AWS Lambda does, feeds it
+// the sample events and compares its replies with golden files:
+//
+//	go run ./local/smoke -build .aws-sam/build -events events [-update] [-fn contact-find]
+//
+// A function's events are events/<function>/*.json, sent in the order of their
+// names to one process; the reply to found.json is in golden/found.json beside
+// it. Every function starts with tables and queues of its own and a freshly
+// seeded Rule stand-in. AWS_ENDPOINT_URL names the AWS emulator; the functions
+// get made-up credentials, so that a real account refuses them.
+//
+// Replies are compared as they are: the stand-ins' ids and clock are fixed, so
+// nothing in them varies. Only white space between JSON tokens does not count.
+//
+// It prints a line for every event, each function's start time and size, and
+// last "N passed, M failed". The exit status is 1 if anything failed and 2 if
+// the command line is wrong.
+package main
+
+import (
+	"context"
+	"flag"
+	"fmt"
+	"io"
+	"os"
+	"os/signal"
+	"syscall"
+
+	"sitoo-rule/local/template"
+)
+
+func main() {
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	status := run(ctx, os.Args[1:], os.Getenv, os.Stdout, os.Stderr)
+	stop()
+	os.Exit(status)
+}
+
+// run is main with everything handed in. It returns the exit status.
+func run(ctx context.Context, args []string, getenv func(string) string, stdout, stderr io.Writer) int {
+	flags := flag.NewFlagSet("smoke", flag.ContinueOnError)
+	flags.SetOutput(stderr)
+	s := smoke{measure: sizes, out: stdout}
+	flags.StringVar(&s.build, "build", ".aws-sam/build", "the `folder` that sam build made")
+	flags.StringVar(&s.events, "events", "events", "the `folder` of sample events")
+	flags.BoolVar(&s.update, "update", false, "write the golden files instead of comparing with them")
+	only := flags.String("fn", "", "only this function, such as contact-find")
+	path := flags.String("template", "template.yaml", "the SAM template")
+	if err := flags.Parse(args); err != nil || flags.NArg() > 0 {
+		if err == nil {
+			flags.Usage()
+		}
+		return 2
+	}
+	t, err := template.Load(*path)
+	if err != nil {
+		_, _ = fmt.Fprintln(stderr, "smoke:", err)
+		return 2
+	}
+	w, err := newWorld(ctx, t, getenv)
+	if err != nil {
+		_, _ = fmt.Fprintln(stderr, "smoke:", err)
+		return 2
+	}
+	s.open = w.open
+	if s.run(ctx, t.Functions, *only) {
+		return 0
+	}
+	return 1
+}

@@ -1,0 +1,100 @@
+package main
+
+import (
+	"context"
+	"crypto/rand"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"net"
+	"net/http"
+	"time"
+
+	"github.com/aws/aws-sdk-go-v2/aws"
+	"github.com/aws/aws-sdk-go-v2/credentials"
+
+	"sitoo-rule/local/awslocal"
+	"sitoo-rule/local/deployment"
+	"sitoo-rule/local/fakerule"
+	"sitoo-rule/local/template"
+)
+
+// alias names the one key that all runs share: it holds nothing.
+const alias = "alias/sitoo-rule-smoke"
+
+// now is the Rule stand-in's clock: replies that show it stay the same.
+var now = time.Date(2026, time.June, 1, 12, 0, 0, 0, time.UTC)
+
+// world makes fresh state for functions at an AWS emulator.
+type world struct {
+	template *template.Template
+	cfg      aws.Config
+	run      string // tells this run's tables and queues from another's
+}
+
+// newWorld checks that the emulator is there.
+func newWorld(ctx context.Context, t *template.Template, getenv func(string) string) (*world, error) {
+	endpoint := getenv("AWS_ENDPOINT_URL")
+	if endpoint == "" {
+		return nil, errors.New("AWS_ENDPOINT_URL is not set; it names the AWS emulator that the functions speak to (make smoke starts one)")
+	}
+	random := make([]byte, 4)
+	_, _ = rand.Read(random) // never fails
+	w := &world{
+		template: t,
+		run:      hex.EncodeToString(random),
+		cfg: aws.Config{
+			Region:       template.Region,
+			BaseEndpoint: aws.String(endpoint),
+			// An emulator takes any credentials, AWS none like these.
+			Credentials: credentials.NewStaticCredentialsProvider("local", "local", ""),
+		},
+	}
+	if _, err := awslocal.CreateKey(ctx, w.cfg, alias); err != nil {
+		return nil, fmt.Errorf("prepare the emulator at %s: %w", endpoint, err)
+	}
+	return w, nil
+}
+
+// open is the opener of a run: new tables and queues, and a seeded Rule
+// stand-in on a free port.
+func (w *world) open(ctx context.Context, f template.Function) (env []string, closeState func(), err error) {
+	d, err := deployment.Make(ctx, w.cfg, w.template, "smoke-"+w.run+"-"+f.ID+"-", alias)
+	if err != nil {
+		return nil, nil, err
+	}
+	url, closeRule, err := serveRule(ctx)
+	if err != nil {
+		return nil, nil, err
+	}
+	if env, err = d.Open(ctx, f, url, fakerule.DefaultKey); err != nil {
+		closeRule()
+		return nil, nil, err
+	}
+	return env, closeRule, nil
+}
+
+// serveRule starts a Rule stand-in with its seed and returns its base URL.
+func serveRule(ctx context.Context) (url string, closeRule func(), err error) {
+	rule := fakerule.New(fakerule.Options{
+		Now:        func() time.Time { return now },
+		AsyncDelay: -1, // the clock stands still, so what waits for it would wait for ever
+	})
+	if err := rule.Load(fakerule.Seed()); err != nil {
+		return "", nil, err
+	}
+	listener, err := (&net.ListenConfig{}).Listen(ctx, "tcp", "127.0.0.1:0")
+	if err != nil {
+		return "", nil, fmt.Errorf("listen for the Rule stand-in: %w", err)
+	}
+	server := &http.Server{Handler: rule, ReadHeaderTimeout: 10 * time.Second}
+	served := make(chan struct{})
+	go func() {
+		defer close(served)
+		_ = server.Serve(listener) // ends with Close
+	}()
+	return "http://" + listener.Addr().String() + "/api", func() {
+		_ = server.Close()
+		<-served
+	}, nil
+}

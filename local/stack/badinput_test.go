@@ -1,0 +1,275 @@
+package stack_test
+
+import (
+	"bytes"
+	"encoding/json"
+	"fmt"
+	"net"
+	"net/http"
+	"net/url"
+	"strings"
+	"testing"
+
+	"sitoo-rule/shared/order"
+	"sitoo-rule/shared/worker"
+)
+
+// Whatever is sent, the till gets a clear answer: what is wrong, which member,
+// what is expected; and nothing is written or queued.
+func TestBadInput(t *testing.T) {
+	t.Parallel()
+	long := strings.Repeat("x", 10_000)
+	contact := func(member string, v any) string {
+		b, _ := json.Marshal(map[string]any{"email": "ny@example.com", member: v})
+		return string(b)
+	}
+	bad := func(change func(o map[string]any)) string {
+		b, _ := json.Marshal(sale(1, func(o map[string]any) { of("255934461")(o); change(o) }))
+		return string(b)
+	}
+	row := func(member string, v any) string {
+		return bad(func(o map[string]any) { o["orderitems"].([]any)[1].(map[string]any)[member] = v })
+	}
+	for name, c := range map[string]struct {
+		method, path, body string
+		status             int
+		says               []string // in the message
+	}{
+		"not JSON":                {"POST", "/contacts", `email=ny@example.com`, 400, []string{"not JSON", "JSON object is expected"}},
+		"broken off":              {"POST", "/contacts", `{"email":"ny@exa`, 400, []string{"not JSON"}},
+		"an array":                {"POST", "/contacts", `["email"]`, 400, []string{"not an object"}},
+		"a string":                {"POST", "/contacts", `"ny@example.com"`, 400, []string{"not an object"}},
+		"null":                    {"POST", "/contacts", `null`, 400, []string{"not an object"}},
+		"two objects":             {"POST", "/contacts", `{"email":"ny@example.com"}{}`, 400, []string{"goes on after"}},
+		"no body":                 {"POST", "/contacts", "", 400, []string{"no body"}},
+		"deep":                    {"POST", "/contacts", `{"email":` + strings.Repeat("[", 150_000) + strings.Repeat("]", 150_000) + `}`, 400, []string{"email", "nested"}},
+		"over 1 MB":               {"POST", "/contacts", contact("namefirst", strings.Repeat("x", 1<<20)), 413, []string{"at most 1048576"}},
+		"member twice":            {"POST", "/contacts", `{"email":"a@example.com","email":"b@example.com"}`, 400, []string{"email", "twice"}},
+		"invalid UTF-8":           {"POST", "/contacts", "{\"email\":\"\xff@example.com\"}", 400, []string{"UTF-8"}},
+		"control character":       {"POST", "/contacts", contact("namefirst", "A\nB"), 400, []string{"namefirst", "control character"}},
+		"escape character":        {"POST", "/contacts", contact("invoice_city", "A\u0000B"), 400, []string{"invoice_city", "control character"}},
+		"a long name":             {"POST", "/contacts", contact("namefirst", long), 400, []string{"namefirst", "10000 characters", "255"}},
+		"a name that is a list":   {"POST", "/contacts", contact("namefirst", []string{"A"}), 400, []string{"namefirst", "text is expected"}},
+		"an email that is none":   {"POST", "/contacts", contact("email", "ny@"), 400, []string{"email", "anna@example.com"}},
+		"two emails":              {"POST", "/contacts", contact("email", "a@example.com,b@example.com"), 400, []string{"email"}},
+		"email with line break":   {"POST", "/contacts", contact("email", "a@example.com\r\nBcc: b@example.com"), 400, []string{"email"}},
+		"a mobile that is none":   {"POST", "/contacts", contact("mobile", "12"), 400, []string{"mobile", "070-174 06 05"}},
+		"a phone with letters":    {"POST", "/contacts", contact("phone", "070-KUNDEN"), 400, []string{"phone"}},
+		"a country by name":       {"POST", "/contacts", contact("invoice_countryid", "Sverige"), 400, []string{"invoice_countryid", "SE"}},
+		"a birthday in words":     {"POST", "/contacts", contact("birthday", "i maj"), 400, []string{"birthday", "1986-05-15"}},
+		"a flag in words":         {"POST", "/contacts", contact("accepts_email", "kanske"), 400, []string{"accepts_email", "true or false"}},
+		"consents not a list":     {"POST", "/contacts", contact("acceptedconsents", map[string]any{"a": 1}), 400, []string{"acceptedconsents"}},
+		"a consent that is none":  {"POST", "/contacts", contact("acceptedconsents", []any{"999"}), 400, []string{"acceptedconsents", "999"}},
+		"a consent in a list":     {"POST", "/contacts", contact("acceptedconsents", []any{[]any{1}}), 400, []string{"acceptedconsents[0]"}},
+		"nobody to find":          {"POST", "/contacts", `{"namefirst":"Ny","email":" ","mobile":"","phone":null}`, 400, []string{"email, mobile, phone", "at least one"}},
+		"email and phone of two":  {"POST", "/contacts", `{"email":"kund.tre@example.com","mobile":"070-174 06 05"}`, 400, []string{"two different customers"}},
+		"id with a slash":         {"GET", "/contacts/1%2F2", "", 400, []string{"contactid", "255934461"}},
+		"id with a sign":          {"GET", "/contacts/+255934461", "", 400, []string{"contactid"}},
+		"negative id":             {"PUT", "/contacts/-1", `{"namefirst":"x"}`, 400, []string{"contactid"}},
+		"id of words":             {"GET", "/contacts/kund/transactions", "", 400, []string{"contactid"}},
+		"id too long":             {"GET", "/contacts/99999999999999999999", "", 400, []string{"contactid"}},
+		"id zero":                 {"GET", "/contacts/0", "", 400, []string{"contactid"}},
+		"unknown id":              {"PUT", "/contacts/999", `{"namefirst":"x"}`, 404, []string{"no customer"}},
+		"extended in words":       {"GET", "/contacts?key=0701740605&include_extended=ja", "", 400, []string{"include_extended"}},
+		"last identifier":         {"PUT", "/contacts/255934463", `{"email":""}`, 400, []string{"at least one must stay"}},
+		"email of another":        {"PUT", "/contacts/255934461", `{"email":"kund.tre@example.com"}`, 400, []string{"belongs to another", "Nothing was changed"}},
+		"phone of another":        {"PUT", "/contacts/255934463", `{"mobile":"0701740605"}`, 400, []string{"belongs to another"}},
+		"order that is a list":    {"POST", "/transactions", `[` + bad(func(map[string]any) {}) + `]`, 400, []string{"not an object"}},
+		"order without a number":  {"POST", "/transactions", bad(func(o map[string]any) { delete(o, "orderid") }), 400, []string{"orderid", "is missing"}},
+		"order number null":       {"POST", "/transactions", bad(func(o map[string]any) { o["orderid"] = nil }), 400, []string{"orderid", "is missing"}},
+		"order number in words":   {"POST", "/transactions", bad(func(o map[string]any) { o["orderid"] = "ett" }), 400, []string{"orderid", "210334"}},
+		"order number negative":   {"POST", "/transactions", bad(func(o map[string]any) { o["orderid"] = -4 }), 400, []string{"orderid", "above 0"}},
+		"order number with part":  {"POST", "/transactions", bad(func(o map[string]any) { o["orderid"] = 1.5 }), 400, []string{"orderid"}},
+		"1e9":                     {"POST", "/transactions", bad(func(o map[string]any) { o["moneytotal_gross_all"] = json.RawMessage("1e9") }), 400, []string{"moneytotal_gross_all", "123.50"}},
+		"1e999999999":             {"POST", "/transactions", bad(func(o map[string]any) { o["moneyfinal_vat"] = "1e999999999" }), 400, []string{"moneyfinal_vat"}},
+		"NaN":                     {"POST", "/transactions", bad(func(o map[string]any) { o["moneyfinal_net"] = "NaN" }), 400, []string{"moneyfinal_net"}},
+		"money in a row":          {"POST", "/transactions", row("moneyitemtotal_net", "gratis"), 400, []string{"orderitems[1].moneyitemtotal_net", "123.50"}},
+		"quantity in a row":       {"POST", "/transactions", row("quantity", "många"), 400, []string{"orderitems[1].quantity"}},
+		"rows not a list":         {"POST", "/transactions", bad(func(o map[string]any) { o["orderitems"] = "x" }), 400, []string{"orderitems", "array"}},
+		"a row that is a number":  {"POST", "/transactions", bad(func(o map[string]any) { o["orderitems"] = []any{7} }), 400, []string{"orderitems[0]", "object"}},
+		"additional data a text":  {"POST", "/transactions", bad(func(o map[string]any) { o["additionaldata"] = "x" }), 400, []string{"additionaldata"}},
+		"a date in words":         {"POST", "/transactions", bad(func(o map[string]any) { o["orderdate"] = "igår" }), 400, []string{"orderdate", "1727433600"}},
+		"a state in words":        {"POST", "/transactions", bad(func(o map[string]any) { o["orderstateid"] = "klar" }), 400, []string{"orderstateid"}},
+		"order over 4 MB":         {"POST", "/transactions", bad(func(o map[string]any) { o["comment"] = strings.Repeat("x", 4<<20) }), 413, []string{"at most 4194304"}},
+		"a member twice in a row": {"POST", "/transactions", `{"orderid":1,"orderitems":[{"sku":"a","sku":"b"}]}`, 400, []string{"orderitems.sku", "twice"}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			r := newRig(t, options{seeded: true})
+			r.want(r.call("GET", "/lookup_contacts", nil), 200)
+			before, _ := json.Marshal(r.rule.Subscribers(key))
+			var body any
+			if c.body != "" || c.method != "GET" {
+				body = c.body
+			}
+			a := r.call(c.method, c.path, body)
+			m := r.want(a, c.status).(map[string]any)
+			message, _ := m["message"].(string)
+			for _, s := range c.says {
+				if !strings.Contains(message, s) {
+					t.Errorf("message %q does not say %q", message, s)
+				}
+			}
+			if m["error"] == "" || !strings.HasSuffix(message, ".") {
+				t.Errorf("body %s", a.Body)
+			}
+			if after, _ := json.Marshal(r.rule.Subscribers(key)); !bytes.Equal(before, after) {
+				t.Error("something was written in Rule")
+			}
+			if n := len(r.orders().Messages()); n != 0 {
+				t.Error("something was queued")
+			}
+			for _, secret := range []string{"ny@example.com", "kund.tre", "740605"} {
+				if strings.Contains(r.logs.String(), secret) {
+					t.Errorf("the log has %q", secret)
+				}
+			}
+		})
+	}
+}
+
+// What is unusual, but can only mean one thing, is taken.
+func TestLiberalInput(t *testing.T) {
+	t.Parallel()
+	r := newRig(t, options{seeded: true})
+	// A BOM, another content type, a base64 body, numbers for strings, nulls,
+	// unknown members.
+	req := r.request("POST", "/contacts", "\uFEFF"+`{"email":"bom@example.com","membernumber":77,"accepts_email":"1","namelast":null,"what":{"is":["this"]},"acceptedconsents":null}`)
+	req.Header.Set("Content-Type", "text/plain; charset=utf-8")
+	id := r.want(r.send(req), 200).(string)
+	card := r.want(r.call("GET", "/contacts/"+id, nil), 200).(map[string]any)
+	if card["membernumber"] != "77" || card["namelast"] != "" {
+		t.Errorf("card %v", card)
+	}
+	// A name that is no header and no markup for anybody.
+	evil := `"><script>alert(1)</script>%0d%0aX-Evil: 1`
+	r.want(r.call("PUT", "/contacts/"+id, map[string]any{"namefirst": evil}), 200)
+	a := r.call("GET", "/contacts?key="+url.QueryEscape("bom@example.com"), nil)
+	if a.Header.Get("X-Evil") != "" || r.want(a, 200).([]any)[0].(map[string]any)["namefirst"] != evil {
+		t.Errorf("answer %v %s", a.Header, a.Body)
+	}
+	for money, want := range map[string]string{"-0.00": "0.00", "12,50": "12.50", "12.345": "12.35", "+7": "7.00", "": "0.00", " 1.00 ": "1.00"} {
+		const oid = 800000
+		r2 := newRig(t, options{seeded: true})
+		r2.want(r2.call("POST", "/transactions", sale(oid, func(o map[string]any) { of("255934461")(o); o["moneytotal_gross_all"] = money })), 200)
+		r2.drain()
+		entries := r2.rule.Entries(key, 255934461, order.Group)
+		if got := entries[len(entries)-1].Value("total"); got != want {
+			t.Errorf("money %q is %q in Rule, want %q", money, got, want)
+		}
+	}
+	// Whole numbers and amounts as strings, a date in words of its own.
+	r.want(r.call("POST", "/transactions", sale(0, func(o map[string]any) {
+		of(" 255934461 ")(o)
+		o["orderid"], o["orderdate"], o["moneytotal_gross_all"] = "800001", "2026-03-01T12:00:00Z", 12.5
+		o["orderitems"].([]any)[0].(map[string]any)["quantity"] = "2.000"
+	})), 200)
+	// No date at all: the moment it came. A character that queues do not take.
+	r.want(r.call("POST", "/transactions", sale(800002, func(o map[string]any) {
+		of("255934461")(o)
+		delete(o, "orderdate")
+		o["orderitems"].([]any)[0].(map[string]any)["productname"] = "Tröja \uFFFE"
+	})), 200)
+	r.drain()
+	for id, date := range map[string]string{"800001": "2026-03-01 13:00:00", "800002": "2026-03-02 10:00:00"} {
+		found := false
+		for _, e := range r.rule.Entries(key, 255934461, order.Group) {
+			if e.Value("orderid") == id {
+				found = true
+				if got := e.Value("orderdate"); got != date {
+					t.Errorf("order %s: date %s, want %s", id, got, date)
+				}
+			}
+		}
+		if !found {
+			t.Errorf("order %s is not in Rule", id)
+		}
+	}
+}
+
+// A header that tries to add another never gets past the door, and raw bytes on
+// the wire get an answer.
+func TestRawBytes(t *testing.T) {
+	t.Parallel()
+	r := newRig(t, options{seeded: true})
+	host := strings.TrimPrefix(r.api.URL, "http://")
+	for name, raw := range map[string]string{
+		"token with an encoded line break": "GET /sitoo/contacts?key=0701740605&apikey=demo-key%0d%0aX-Evil:1 HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n",
+		"token of 10 KB":                   "GET /sitoo/contacts?key=0701740605 HTTP/1.1\r\nHost: x\r\nConnection: close\r\nAuthorization: Bearer " + strings.Repeat("k", 10_000) + "\r\n\r\n",
+		"token in Latin-1":                 "GET /sitoo/contacts?key=0701740605 HTTP/1.1\r\nHost: x\r\nConnection: close\r\nAuthorization: Bearer n\xe5got\r\n\r\n",
+	} {
+		conn, err := net.Dial("tcp", host)
+		if err != nil {
+			t.Fatal(err)
+		}
+		fmt.Fprint(conn, raw)
+		var b bytes.Buffer
+		_, _ = b.ReadFrom(conn)
+		_ = conn.Close()
+		if !strings.HasPrefix(b.String(), "HTTP/1.1 401") || !strings.Contains(b.String(), `"unauthorized"`) || strings.Contains(b.String(), "X-Evil") {
+			t.Errorf("%s: %s", name, b.String())
+		}
+	}
+	if n := len(r.routes()); n != 0 {
+		t.Errorf("%d requests reached Rule", n)
+	}
+	if a := r.send(r.request(http.MethodGet, "/contacts", nil)); a.Status != 200 || a.Body != "[]" {
+		t.Errorf("a search without a key: %d %s", a.Status, a.Body)
+	}
+}
+
+// A message that can never be handled ends in the dead-letter queue with its
+// reason, and its batch mates are done.
+func TestPoison(t *testing.T) {
+	t.Parallel()
+	r := newRig(t, options{seeded: true})
+	r.want(r.call("POST", "/transactions", sale(1, of("255934461"))), 200)
+	r.drain()
+	good, err := order.Message{Account: r.id, Received: r.clock.Now(), Order: mustJSON(t, sale(900001, of("255934461")))}.Encode()
+	if err != nil {
+		t.Fatal(err)
+	}
+	poison := map[string]string{ // body: what the reason says
+		"hello":                      "not the JSON that order-receive queues",
+		`{}`:                         "account",
+		`{"account":"` + r.id + `"}`: "order",
+		`{"account":"` + r.id + `","order":{"orderid":"x"}}`:                                               "orderid",
+		`{"account":"` + r.id + `","order_gzip":"AAAA"}`:                                                   "order_gzip",
+		`{"account":"00000000000000000000000000000000","order":{"orderid":1}}`:                             "no account",
+		`{"account":"` + r.id + `","order":{"orderid":900002,"orderid":900002}}`:                           "twice",
+		`{"account":"` + r.id + `","order":` + strings.Repeat("[", 5000) + strings.Repeat("]", 5000) + `}`: "not an object",
+	}
+	for body := range poison {
+		if err := r.orders().Send(t.Context(), worker.Message{Body: body, Group: "by-hand"}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := r.orders().Send(t.Context(), worker.Message{Body: good, Group: r.id}); err != nil {
+		t.Fatal(err)
+	}
+	r.drain()
+	if got := r.ledger(900001).State; got != order.Sent {
+		t.Errorf("the batch mate is %s, want sent", got)
+	}
+	aside := r.deadLetters().Messages()
+	if len(aside) != len(poison) {
+		t.Errorf("%d messages were put aside, want %d", len(aside), len(poison))
+	}
+	for _, m := range aside {
+		if want := poison[m.Body]; want == "" || !strings.Contains(m.Attributes[worker.Reason], want) {
+			t.Errorf("put aside %.60s with reason %q, want one that says %q", m.Body, m.Attributes[worker.Reason], want)
+		}
+	}
+	if n := len(r.orders().Messages()); n != 0 {
+		t.Errorf("%d messages are left on the queue", n)
+	}
+}
+
+func mustJSON(t *testing.T, v any) json.RawMessage {
+	t.Helper()
+	b, err := json.Marshal(v)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return b
+}

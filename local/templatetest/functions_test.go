@@ -1,0 +1,255 @@
+package templatetest_test
+
+import (
+	"maps"
+	"os"
+	"path/filepath"
+	"regexp"
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+)
+
+// budget is how long a handler of the API takes at the most, and patience how
+// long Sitoo waits (contract sitoo-spi.md, section 0), in seconds.
+const (
+	budget   = 8
+	patience = 10
+)
+
+func TestRoutes(t *testing.T) {
+	t.Parallel()
+	top := load(t)
+	want := map[string]string{
+		"GET /sitoo/contacts":                          "ContactFind",
+		"POST /sitoo/contacts":                         "ContactAdd",
+		"GET /sitoo/contacts/{contactid}":              "ContactGet",
+		"PUT /sitoo/contacts/{contactid}":              "ContactUpdate",
+		"GET /sitoo/contacts/{contactid}/transactions": "PurchaseList",
+		"GET /sitoo/lookup_contacts":                   "ContactLookup",
+		"GET /sitoo/consents":                          "ConsentList",
+		"POST /sitoo/transactions":                     "OrderReceive",
+		"ANY /sitoo":                                   "UnknownRoute",
+		"ANY /sitoo/{proxy+}":                          "UnknownRoute",
+	}
+	// A wrong method on a path that exists is an unknown route as well.
+	for route := range maps.Clone(want) {
+		_, path, _ := strings.Cut(route, " ")
+		want["ANY "+path] = "UnknownRoute"
+	}
+	got := map[string]string{}
+	for _, e := range events(t, top) {
+		switch e.kind {
+		case "Api":
+			route := textAt(e.body, "Method") + " " + textAt(e.body, "Path")
+			if before, twice := got[route]; twice {
+				t.Errorf("%s belongs to both %s and %s", route, before, e.function.id)
+			}
+			got[route] = e.function.id
+			if e.body["RestApiId"] != nil {
+				t.Errorf("%s names an API: only the implicit one has the gateway responses", route)
+			}
+		case "SQS":
+		default:
+			t.Errorf("%s: event %s is of type %q, want Api or SQS", e.function.id, e.name, e.kind)
+		}
+	}
+	if diff := cmp.Diff(want, got); diff != "" {
+		t.Errorf("routes (-want +got):\n%s", diff)
+	}
+}
+
+func TestFunctions(t *testing.T) {
+	t.Parallel()
+	top := load(t)
+	roles := map[string]string{}
+	logs := map[string]string{}
+	for _, f := range functions(t, top) {
+		if got := textAt(f.body, "Metadata", "BuildMethod"); got != "makefile" {
+			t.Errorf("%s: BuildMethod %q, want makefile", f.id, got)
+		}
+		for name, want := range map[string]string{"CodeUri": ".", "Handler": "bootstrap", "Runtime": "provided.al2023"} {
+			if got := setting(top, f, name); got != want {
+				t.Errorf("%s: %s %v, want %s", f.id, name, got, want)
+			}
+		}
+		architectures, _ := setting(top, f, "Architectures").([]any)
+		if len(architectures) != 1 || at(top, "Parameters", target(architectures[0]), "Default") != "arm64" {
+			t.Errorf("%s: architectures %v, want one that is arm64 by default", f.id, architectures)
+		}
+		if got := number(top, setting(top, f, "MemorySize")); got < 256 {
+			t.Errorf("%s: %d MB, want 256 at the least: the processor's share follows it", f.id, got)
+		}
+		if v := f.at("ReservedConcurrentExecutions"); v != nil {
+			t.Errorf("%s: reserved concurrency %v, want none", f.id, v)
+		}
+		if f.at("Policies") != nil {
+			t.Errorf("%s: has Policies beside its role; SAM ignores them", f.id)
+		}
+
+		role := target(f.at("Role"))
+		if textAt(top, "Resources", role, "Type") != "AWS::IAM::Role" {
+			t.Errorf("%s: role %q is not in the template", f.id, role)
+		}
+		if other, shared := roles[role]; shared {
+			t.Errorf("%s shares its role with %s", f.id, other)
+		}
+		roles[role] = f.id
+
+		group := target(f.at("LoggingConfig", "LogGroup"))
+		if textAt(top, "Resources", group, "Type") != "AWS::Logs::LogGroup" {
+			t.Errorf("%s: log group %q is not in the template", f.id, group)
+		}
+		if days := number(top, at(top, "Resources", group, "Properties", "RetentionInDays")); days < 1 {
+			t.Errorf("%s: its log is kept for ever", f.id)
+		}
+		if other, shared := logs[group]; shared {
+			t.Errorf("%s shares its log group with %s", f.id, other)
+		}
+		logs[group] = f.id
+		if got := f.at("LoggingConfig", "LogFormat"); got != "JSON" {
+			t.Errorf("%s: log format %v, want JSON", f.id, got)
+		}
+
+		env := environment(top, f)
+		if len(env) > 0 && (env["SSL_CERT_FILE"] == nil || env["SSL_CERT_DIR"] == nil) {
+			t.Errorf("%s makes TLS connections and parses every copy of the CA bundle", f.id)
+		}
+	}
+	for _, e := range events(t, top) {
+		seconds := number(top, setting(top, e.function, "Timeout"))
+		if e.kind == "Api" && (seconds <= budget || seconds >= patience) {
+			t.Errorf("%s: time-out %d s, want between the handler's %d s and Sitoo's %d s", e.function.id, seconds, budget, patience)
+		}
+	}
+}
+
+// TestFolders compares the three places that name a function.
+func TestFolders(t *testing.T) {
+	t.Parallel()
+	top := load(t)
+	words := regexp.MustCompile(`[A-Z][a-z0-9]*`)
+	var declared []string
+	for _, f := range functions(t, top) {
+		declared = append(declared, strings.ToLower(strings.Join(words.FindAllString(f.id, -1), "-")))
+	}
+	for parent, inside := range map[string]string{"functions": "main.go", "events": "*.json"} {
+		entries, err := os.ReadDir(filepath.Join(root, parent))
+		if err != nil {
+			t.Fatal(err)
+		}
+		var found []string
+		for _, e := range entries {
+			if !e.IsDir() {
+				continue
+			}
+			found = append(found, e.Name())
+			files, err := filepath.Glob(filepath.Join(root, parent, e.Name(), inside))
+			if err != nil || len(files) == 0 {
+				t.Errorf("%s/%s has no %s (%v)", parent, e.Name(), inside, err)
+			}
+		}
+		slices.Sort(declared)
+		if diff := cmp.Diff(declared, found); diff != "" {
+			t.Errorf("functions of the template against %s/ (-template +folder):\n%s", parent, diff)
+		}
+	}
+}
+
+// TestPolicies holds every role to exact resources and actions, and to what
+// the function knows of: a permission without the matching environment
+// variable is one that cannot be used, and the other way round.
+func TestPolicies(t *testing.T) {
+	t.Parallel()
+	top := load(t)
+	action := regexp.MustCompile(`^[a-z]+:[A-Z][A-Za-z]+$`)
+	for _, f := range functions(t, top) {
+		role := objectAt(top, "Resources", target(f.at("Role")), "Properties")
+		if role["ManagedPolicyArns"] != nil {
+			t.Errorf("%s: managed policies reach resources of others", f.id)
+		}
+		granted := map[string]bool{}
+		for _, policy := range listAt(role, "Policies") {
+			for _, s := range listAt(policy, "PolicyDocument", "Statement") {
+				to := target(at(s, "Resource"))
+				if objectAt(top, "Resources", to) == nil {
+					t.Errorf("%s: resource %v, want one of the template's by !GetAtt", f.id, at(s, "Resource"))
+				}
+				granted[to] = true
+				actions := listAt(s, "Action")
+				if len(actions) == 0 || at(s, "Effect") != "Allow" || at(s, "NotAction") != nil {
+					t.Errorf("%s: statement %v, want a list of allowed actions", f.id, s)
+				}
+				for _, a := range actions {
+					name, _ := a.(string)
+					if !action.MatchString(name) {
+						t.Errorf("%s: action %v, want an exact one", f.id, a)
+					}
+					if strings.HasPrefix(name, "kms:") && at(s, "Condition", "Null", "kms:EncryptionContext:account") != "false" {
+						t.Errorf("%s: %s is allowed without the account in the encryption context", f.id, name)
+					}
+				}
+			}
+		}
+		known := map[string]bool{target(f.at("LoggingConfig", "LogGroup")): true}
+		for _, v := range environment(top, f) {
+			if id := target(v); objectAt(top, "Resources", id) != nil {
+				known[id] = true
+			}
+		}
+		if diff := cmp.Diff(known, granted); diff != "" {
+			t.Errorf("%s: resources in its environment against those in its policy (-environment +policy):\n%s", f.id, diff)
+		}
+	}
+}
+
+// TestActions pins who may do what, so that a wider policy is a decision.
+func TestActions(t *testing.T) {
+	t.Parallel()
+	top := load(t)
+	table := []string{"dynamodb:GetItem", "dynamodb:PutItem", "dynamodb:UpdateItem"}
+	logs := []string{"logs:CreateLogStream", "logs:PutLogEvents"}
+	shop := map[string][]string{"AccountsTable": table, "SecretsKey": {"kms:Encrypt"}}
+	want := map[string]map[string][]string{
+		"ContactFind":   shop,
+		"ContactGet":    shop,
+		"ContactAdd":    shop,
+		"ContactUpdate": shop,
+		"ContactLookup": shop,
+		"ConsentList":   shop,
+		"PurchaseList":  shop,
+		"OrderReceive": {
+			"AccountsTable": table, "SecretsKey": {"kms:Encrypt"},
+			"LedgerTable": table, "OrdersQueue": {"sqs:SendMessage"},
+		},
+		"OrderWorker": {
+			"AccountsTable": table, "SecretsKey": {"kms:Decrypt"}, "LedgerTable": table,
+			"OrdersQueue":       {"sqs:ChangeMessageVisibility", "sqs:DeleteMessage", "sqs:GetQueueAttributes", "sqs:ReceiveMessage"},
+			"OrdersDeadLetters": {"sqs:SendMessage"},
+		},
+		"UnknownRoute": {},
+	}
+	got := map[string]map[string][]string{}
+	for _, f := range functions(t, top) {
+		got[f.id] = map[string][]string{}
+		for _, policy := range listAt(top, "Resources", target(f.at("Role")), "Properties", "Policies") {
+			for _, s := range listAt(policy, "PolicyDocument", "Statement") {
+				to := target(at(s, "Resource"))
+				actions := texts(at(s, "Action"))
+				slices.Sort(actions)
+				if to == f.id+"Logs" {
+					if diff := cmp.Diff(logs, actions); diff != "" {
+						t.Errorf("%s: logs (-want +got):\n%s", f.id, diff)
+					}
+					continue
+				}
+				got[f.id][to] = append(got[f.id][to], actions...)
+			}
+		}
+	}
+	if diff := cmp.Diff(want, got); diff != "" {
+		t.Errorf("actions (-want +got):\n%s", diff)
+	}
+}

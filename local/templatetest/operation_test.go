@@ -1,0 +1,222 @@
+package templatetest_test
+
+import (
+	"os"
+	"path/filepath"
+	"regexp"
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+)
+
+// TestAlarms wants an alarm for everything that can go wrong, and all of them
+// in the one that mails.
+func TestAlarms(t *testing.T) {
+	t.Parallel()
+	top := load(t)
+	type alarm struct{ Namespace, Metric, Of string }
+	var want, got []alarm
+	for _, f := range functions(t, top) {
+		for _, metric := range []string{"Errors", "Throttles", "Duration"} {
+			want = append(want, alarm{"AWS/Lambda", metric, f.id})
+		}
+	}
+	for _, q := range resources(t, top, "AWS::SQS::Queue") {
+		want = append(want, alarm{"AWS/SQS", "ApproximateAgeOfOldestMessage", q.id})
+		if dead := textAt(q.body, "Properties", "RedrivePolicy", "deadLetterTargetArn", "Fn::GetAtt"); dead != "" {
+			want = append(want, alarm{"AWS/SQS", "ApproximateNumberOfMessagesVisible", strings.TrimSuffix(dead, ".Arn")})
+		}
+	}
+	want = append(want, alarm{"AWS/ApiGateway", "5XXError", "AWS::StackName"})
+
+	var rolled []string
+	for _, a := range resources(t, top, "AWS::CloudWatch::Alarm") {
+		dimensions := listAt(a.body, "Properties", "Dimensions")
+		if len(dimensions) == 0 {
+			t.Fatalf("%s: no dimensions", a.id)
+		}
+		of := target(at(dimensions[0], "Value"))
+		got = append(got, alarm{textAt(a.body, "Properties", "Namespace"), textAt(a.body, "Properties", "MetricName"), of})
+		rolled = append(rolled, `ALARM("${`+a.id+`}")`)
+		if metric := a.at("MetricName"); metric == "Duration" {
+			limit := 1000 * number(top, setting(top, resource{of, objectAt(top, "Resources", of)}, "Timeout"))
+			if threshold := number(top, a.at("Threshold")); threshold >= limit || threshold*10 < limit*8 {
+				t.Errorf("%s: threshold %d ms, want close to and below the time-out of %d ms", a.id, threshold, limit)
+			}
+		}
+		if a.at("TreatMissingData") != "notBreaching" {
+			t.Errorf("%s: a quiet night is an alarm", a.id)
+		}
+	}
+	order := func(a, b alarm) int {
+		return strings.Compare(a.Namespace+a.Metric+a.Of, b.Namespace+b.Metric+b.Of)
+	}
+	slices.SortFunc(want, order)
+	slices.SortFunc(got, order)
+	if diff := cmp.Diff(want, got); diff != "" {
+		t.Errorf("alarms (-want +got):\n%s", diff)
+	}
+
+	composites := resources(t, top, "AWS::CloudWatch::CompositeAlarm")
+	if len(composites) != 1 {
+		t.Fatalf("%d composite alarms, want 1", len(composites))
+	}
+	rule, _ := composites[0].at("AlarmRule", "Fn::Join").([]any)
+	if len(rule) != 2 || rule[0] != " OR " {
+		t.Fatalf("%s: rule %v, want alarms joined by OR", composites[0].id, rule)
+	}
+	listed := texts(rule[1])
+	slices.Sort(listed)
+	slices.Sort(rolled)
+	if diff := cmp.Diff(rolled, listed); diff != "" {
+		t.Errorf("%s (-alarms +rule):\n%s", composites[0].id, diff)
+	}
+}
+
+// TestAlarmsInReadme checks that whoever is woken up finds what to do.
+func TestAlarmsInReadme(t *testing.T) {
+	t.Parallel()
+	top := load(t)
+	headings := readHeadings(t)
+	names := regexp.MustCompile(`README: (.+)$`)
+	for _, kind := range []string{"AWS::CloudWatch::Alarm", "AWS::CloudWatch::CompositeAlarm"} {
+		for _, a := range resources(t, top, kind) {
+			description, _ := a.at("AlarmDescription").(string)
+			m := names.FindStringSubmatch(description)
+			if m == nil {
+				t.Errorf("%s: %q names no section of the README", a.id, description)
+				continue
+			}
+			if !slices.Contains(headings, m[1]) {
+				t.Errorf("%s: the README has no section %q", a.id, m[1])
+			}
+		}
+	}
+}
+
+// readHeadings returns the sections of the README, each with those it stands
+// in: "When something is wrong > A function fails".
+func readHeadings(t *testing.T) []string {
+	t.Helper()
+	data, err := os.ReadFile(filepath.Join(root, "README.md"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	var all, open []string
+	fenced := false
+	for line := range strings.Lines(string(data)) {
+		line = strings.TrimSpace(line)
+		if strings.HasPrefix(line, "```") {
+			fenced = !fenced
+		}
+		text := strings.TrimLeft(line, "#")
+		level := len(line) - len(text) - 1 // 0 for the title, 1 for a section
+		if fenced || level < 1 || !strings.HasPrefix(text, " ") {
+			continue
+		}
+		open = append(open[:min(level-1, len(open))], strings.TrimSpace(text))
+		all = append(all, strings.Join(open, " > "))
+	}
+	return all
+}
+
+func TestParameters(t *testing.T) {
+	t.Parallel()
+	top := load(t)
+	used := map[string]bool{}
+	var collect func(v any)
+	collect = func(v any) {
+		switch v := v.(type) {
+		case object:
+			used[textAt(v, "Ref")] = true
+			for _, member := range v {
+				collect(member)
+			}
+		case []any:
+			for _, member := range v {
+				collect(member)
+			}
+		}
+	}
+	collect(top)
+	for name, body := range objectAt(top, "Parameters") {
+		if textAt(body, "Description") == "" {
+			t.Errorf("%s: no description", name)
+		}
+		if at(body, "Default") == nil {
+			t.Errorf("%s: no default", name)
+		}
+		if at(body, "AllowedValues") == nil && at(body, "AllowedPattern") == nil && at(body, "MinValue") == nil {
+			t.Errorf("%s: takes anything", name)
+		}
+		if !used[name] {
+			t.Errorf("%s: is not used", name)
+		}
+	}
+}
+
+func TestOutputs(t *testing.T) {
+	t.Parallel()
+	top := load(t)
+	url := textAt(top, "Outputs", "SitooApiUrl", "Value", "Fn::Sub")
+	if !strings.HasPrefix(url, "https://") || !strings.HasSuffix(url, "/sitoo") {
+		t.Errorf("SitooApiUrl is %q, want an address that ends in /sitoo", url)
+	}
+	want := map[string]string{
+		"OrdersQueueUrl": "OrdersQueue", "OrdersDeadLettersUrl": "OrdersDeadLetters",
+		"AccountsTableName": "AccountsTable", "LedgerTableName": "LedgerTable",
+	}
+	for name, id := range want {
+		if got := textAt(top, "Outputs", name, "Value", "Ref"); got != id {
+			t.Errorf("%s is of %q, want %s", name, got, id)
+		}
+	}
+	for name, body := range objectAt(top, "Outputs") {
+		if textAt(body, "Description") == "" {
+			t.Errorf("output %s: no description", name)
+		}
+	}
+}
+
+// TestSamconfig reads the parameters of both stages, which neither SAM nor
+// cfn-lint compares with the template before a deployment.
+func TestSamconfig(t *testing.T) {
+	t.Parallel()
+	top := load(t)
+	data, err := os.ReadFile(filepath.Join(root, "samconfig.toml"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	section := regexp.MustCompile(`^\[(\w+)\.`)
+	override := regexp.MustCompile(`^\s+"(\w+)=([^"]*)",$`)
+	stages := map[string]map[string]string{}
+	stage := ""
+	for line := range strings.Lines(string(data)) {
+		line = strings.TrimRight(line, "\n")
+		if m := section.FindStringSubmatch(line); m != nil {
+			stage = m[1]
+			stages[stage] = map[string]string{}
+		}
+		m := override.FindStringSubmatch(line)
+		if m == nil {
+			continue
+		}
+		stages[stage][m[1]] = m[2]
+		parameter := objectAt(top, "Parameters", m[1])
+		if parameter == nil {
+			t.Errorf("%s: the template has no parameter %s", stage, m[1])
+		}
+		if allowed := listAt(parameter, "AllowedValues"); allowed != nil && !slices.ContainsFunc(allowed, func(v any) bool {
+			return v == m[2] || number(top, v) != -1 && number(top, v) == number(top, m[2])
+		}) {
+			t.Errorf("%s: %s=%s is not one of %v", stage, m[1], m[2], allowed)
+		}
+	}
+	for name, want := range map[string]string{"dev": "false", "prod": "true"} {
+		if got := stages[name]["DeletionProtection"]; got != want {
+			t.Errorf("%s: DeletionProtection=%s, want %s", name, got, want)
+		}
+	}
+}

@@ -1,0 +1,53 @@
+// Package app puts a function together from its environment: it is the only
+// place that knows every other. A function's main names what it is; everything
+// it uses is built once, when the process starts.
+package app
+
+import (
+	"errors"
+	"fmt"
+	"net/url"
+	"strings"
+
+	"sitoo-rule/shared/rule"
+)
+
+// Config is what a function reads from its environment. A function needs only
+// some of it; what it needs and lacks is an error when it starts.
+type Config struct {
+	RuleURL           string // RULE_URL, Rule's base URL
+	Country           string // COUNTRY, how phone numbers without a country code are read
+	AccountsTable     string // ACCOUNTS_TABLE
+	LedgerTable       string // LEDGER_TABLE
+	OrdersQueue       string // ORDERS_QUEUE_URL
+	OrdersDeadLetters string // ORDERS_DEAD_LETTERS_URL
+	SecretsKey        string // SECRETS_KEY_ID, the KMS key that seals API keys
+	Region            string // AWS_REGION
+	Endpoint          string // AWS_ENDPOINT_URL, an emulator's address
+}
+
+// FromEnv reads the environment and reports all that is wrong with it at once.
+func FromEnv(getenv func(string) string) (Config, error) {
+	c := Config{
+		RuleURL: getenv("RULE_URL"), Country: strings.ToUpper(getenv("COUNTRY")),
+		AccountsTable: getenv("ACCOUNTS_TABLE"), LedgerTable: getenv("LEDGER_TABLE"),
+		OrdersQueue: getenv("ORDERS_QUEUE_URL"), OrdersDeadLetters: getenv("ORDERS_DEAD_LETTERS_URL"),
+		SecretsKey: getenv("SECRETS_KEY_ID"), Region: getenv("AWS_REGION"), Endpoint: getenv("AWS_ENDPOINT_URL"),
+	}
+	var errs []error
+	if c.RuleURL == "" {
+		c.RuleURL = rule.DefaultURL
+	}
+	for name, v := range map[string]string{"RULE_URL": c.RuleURL, "ORDERS_QUEUE_URL": c.OrdersQueue, "ORDERS_DEAD_LETTERS_URL": c.OrdersDeadLetters, "AWS_ENDPOINT_URL": c.Endpoint} {
+		if u, err := url.Parse(v); v != "" && (err != nil || u.Scheme != "http" && u.Scheme != "https" || u.Host == "") {
+			errs = append(errs, fmt.Errorf("%s is not an http or https URL", name))
+		}
+	}
+	if c.Country == "" {
+		c.Country = "SE"
+	}
+	if len(c.Country) != 2 || strings.Trim(c.Country, "ABCDEFGHIJKLMNOPQRSTUVWXYZ") != "" {
+		errs = append(errs, errors.New("COUNTRY is not a country code of two letters, such as SE"))
+	}
+	return c, errors.Join(errs...)
+}

@@ -1,0 +1,127 @@
+package app
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net/http"
+	"os"
+	"time"
+
+	"github.com/aws/aws-lambda-go/lambda"
+	"github.com/aws/aws-lambda-go/lambdacontext"
+	"github.com/aws/aws-sdk-go-v2/aws"
+	awshttp "github.com/aws/aws-sdk-go-v2/aws/transport/http"
+	"github.com/aws/aws-sdk-go-v2/credentials"
+	"github.com/aws/aws-sdk-go-v2/service/dynamodb"
+	"github.com/aws/aws-sdk-go-v2/service/kms"
+	"github.com/aws/aws-sdk-go-v2/service/sqs"
+
+	"sitoo-rule/shared/customer"
+	"sitoo-rule/shared/dynamo"
+	"sitoo-rule/shared/rule"
+	"sitoo-rule/shared/seal"
+	"sitoo-rule/shared/sqsqueue"
+)
+
+// Part adds to a function what it needs, and says what the environment lacks
+// for that. Each function names its parts, so that it links no others.
+type Part func(c Config, cloud aws.Config, p *Parts) error
+
+// WithAccounts adds the accounts, their seal, and Rule.
+func WithAccounts(c Config, cloud aws.Config, p *Parts) error {
+	p.Accounts = dynamo.NewAccounts(dynamodb.NewFromConfig(cloud), c.AccountsTable)
+	p.Sealer = seal.NewKMS(kms.NewFromConfig(cloud), c.SecretsKey)
+	web := rule.NewHTTPClient()
+	p.Rule = rule.New(rule.Config{URL: c.RuleURL, HTTP: web})
+	warm(web, c.RuleURL)
+	return errors.Join(needs("ACCOUNTS_TABLE", c.AccountsTable), needs("SECRETS_KEY_ID", c.SecretsKey))
+}
+
+// WithLedger adds the order ledger.
+func WithLedger(c Config, cloud aws.Config, p *Parts) error {
+	p.Ledger = dynamo.NewLedger(dynamodb.NewFromConfig(cloud), c.LedgerTable)
+	return needs("LEDGER_TABLE", c.LedgerTable)
+}
+
+// WithOrders adds the queue of orders, for sending and for delaying.
+func WithOrders(c Config, cloud aws.Config, p *Parts) error {
+	q := sqsqueue.New(sqs.NewFromConfig(cloud), c.OrdersQueue)
+	p.Orders, p.OrdersDelay = q, q
+	return needs("ORDERS_QUEUE_URL", c.OrdersQueue)
+}
+
+// WithDeadLetters adds the queue of orders that were put aside.
+func WithDeadLetters(c Config, cloud aws.Config, p *Parts) error {
+	p.DeadLetters = sqsqueue.New(sqs.NewFromConfig(cloud), c.OrdersDeadLetters)
+	return needs("ORDERS_DEAD_LETTERS_URL", c.OrdersDeadLetters)
+}
+
+// WithPhones adds the reading of phone numbers. parser is phone.Parser; it is
+// handed in so that only functions that name it carry its 5 MB.
+func WithPhones(parser func(country string) func(string) (string, bool)) Part {
+	return func(c Config, _ aws.Config, p *Parts) error {
+		p.Phones = customer.Phones(parser(c.Country))
+		return nil
+	}
+}
+
+func needs(name, value string) error {
+	if value == "" {
+		return fmt.Errorf("%s is not set", name)
+	}
+	return nil
+}
+
+// Start runs a function in Lambda until the process ends. With an environment
+// that lacks something it ends at once, with a line that names everything that
+// is wrong.
+func Start(f Function, parts ...Part) {
+	log := lambdacontext.NewLogger()
+	c, err := FromEnv(os.Getenv)
+	p := Parts{Log: log, Now: time.Now}
+	cloud := Cloud(c)
+	for _, add := range parts {
+		err = errors.Join(err, add(c, cloud, &p))
+	}
+	if err != nil {
+		log.Error("the function cannot start: its environment is not complete", slog.Any("error", err))
+		os.Exit(1)
+	}
+	lambda.Start(f(p))
+}
+
+// Cloud returns how to reach AWS from inside Lambda, which hands credentials to
+// a function in its environment. Calls give up early: a till is waiting.
+func Cloud(c Config) aws.Config {
+	cfg := aws.Config{
+		Region: c.Region,
+		Credentials: credentials.NewStaticCredentialsProvider(
+			os.Getenv("AWS_ACCESS_KEY_ID"), os.Getenv("AWS_SECRET_ACCESS_KEY"), os.Getenv("AWS_SESSION_TOKEN")),
+		HTTPClient:       awshttp.NewBuildableClient().WithTimeout(2 * time.Second),
+		RetryMaxAttempts: 3,
+	}
+	if c.Endpoint != "" {
+		cfg.BaseEndpoint = aws.String(c.Endpoint)
+	}
+	return cfg
+}
+
+// warm opens the first connection to Rule while the function starts, so that
+// the first customer does not wait for the CA bundle to be parsed and for TLS.
+// The request carries no key and concerns no account; what it answers does not
+// matter, and neither does its failure.
+func warm(web *http.Client, url string) {
+	go func() {
+		ctx, cancel := context.WithTimeout(context.Background(), 3*time.Second)
+		defer cancel()
+		req, err := http.NewRequestWithContext(ctx, http.MethodHead, url, nil)
+		if err != nil {
+			return
+		}
+		if res, err := web.Do(req); err == nil {
+			_ = res.Body.Close()
+		}
+	}()
+}

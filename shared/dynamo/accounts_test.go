@@ -1,0 +1,196 @@
+package dynamo_test
+
+import (
+	"errors"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/aws/aws-sdk-go-v2/aws"
+	"github.com/aws/aws-sdk-go-v2/service/dynamodb"
+	"github.com/aws/aws-sdk-go-v2/service/dynamodb/types"
+	"github.com/google/go-cmp/cmp"
+	"github.com/google/go-cmp/cmp/cmpopts"
+
+	"sitoo-rule/shared/account"
+	"sitoo-rule/shared/dynamo"
+	"sitoo-rule/shared/fault"
+)
+
+var now = time.Date(2026, 3, 2, 9, 30, 0, 123e6, time.UTC)
+
+const nowMilli = "1772443800123"
+
+func TestAccountsFailures(t *testing.T) {
+	t.Parallel()
+	for name, tt := range failures {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			store := dynamo.NewAccounts(failing(tt.err), "accounts")
+			_, getErr := store.Get(t.Context(), "shop")
+			_, refusedErr := store.Refused(t.Context(), "shop")
+			for op, err := range map[string]error{
+				"Get":       getErr,
+				"Refused":   refusedErr,
+				"Create":    store.Create(t.Context(), account.Account{ID: "shop"}),
+				"Block":     store.Block(t.Context(), "shop", now),
+				"SetSchema": store.SetSchema(t.Context(), "shop", 1),
+				"Refuse":    store.Refuse(t.Context(), "shop", now),
+			} {
+				if got := fault.KindOf(err); err == nil || got != tt.want {
+					t.Errorf("%s = %v (%v), want %v", op, err, got, tt.want)
+				}
+				if err != nil && !strings.Contains(err.Error(), tt.err.Error()) {
+					t.Errorf("%s = %v, want it to keep the cause %v", op, err, tt.err)
+				}
+				if err != nil && !strings.Contains(err.Error(), "shop") {
+					t.Errorf("%s = %v, want it to name the account", op, err)
+				}
+				if got := fault.As(err).Message; got != "" {
+					t.Errorf("%s has the sentence %q for the caller, want none", op, got)
+				}
+			}
+		})
+	}
+}
+
+// A write whose answer was lost is sent again by the SDK, and then meets what
+// it wrote the first time.
+func TestAccountsLostAnswers(t *testing.T) {
+	t.Parallel()
+	store := dynamo.NewAccounts(client{
+		put: func(*dynamodb.PutItemInput) (*dynamodb.PutItemOutput, error) {
+			return nil, &types.ConditionalCheckFailedException{}
+		},
+	}, "accounts")
+	if err := store.Create(t.Context(), account.Account{ID: "shop"}); err != nil {
+		t.Errorf("Create = %v, want nil: the account is there", err)
+	}
+
+	there := item{"id": s("shop"), "blockeduntil": n(nowMilli), "schema": n("2")}
+	if err := dynamo.NewAccounts(updates(t, there), "accounts").Block(t.Context(), "shop", now); err != nil {
+		t.Errorf("Block = %v, want nil: it is blocked until then", err)
+	}
+	if err := dynamo.NewAccounts(updates(t, there), "accounts").SetSchema(t.Context(), "shop", 2); err != nil {
+		t.Errorf("SetSchema = %v, want nil: the schema is that one", err)
+	}
+	if err := dynamo.NewAccounts(updates(t, item(nil)), "accounts").Block(t.Context(), "shop", now); !errors.Is(err, account.ErrNotFound) {
+		t.Errorf("Block where there is no item = %v, want ErrNotFound", err)
+	}
+}
+
+func TestAccountsDamagedItems(t *testing.T) {
+	t.Parallel()
+	whole := func() item {
+		return item{
+			"id": s("shop"), "sealedkey": &types.AttributeValueMemberB{Value: []byte("sealed")}, "created": n(nowMilli),
+			"blockeduntil": n(nowMilli), "schema": n("1"), "note": s("written by support"),
+		}
+	}
+	reading := func(i item) *dynamo.Accounts {
+		return dynamo.NewAccounts(client{get: func(in *dynamodb.GetItemInput) (*dynamodb.GetItemOutput, error) {
+			if !aws.ToBool(in.ConsistentRead) {
+				t.Error("the read is not consistent")
+			}
+			return &dynamodb.GetItemOutput{Item: i}, nil
+		}}, "accounts")
+	}
+
+	got, err := reading(whole()).Get(t.Context(), "shop")
+	want := account.Account{ID: "shop", SealedKey: []byte("sealed"), Created: now, BlockedUntil: now, Schema: 1}
+	if diff := cmp.Diff(want, got); err != nil || diff != "" {
+		t.Errorf("Get of a whole item: %v (-want +got):\n%s", err, diff)
+	}
+
+	for name, tt := range map[string]struct {
+		attribute string
+		value     types.AttributeValue
+	}{
+		"id is a number":          {"id", n("1")},
+		"key is text":             {"sealedkey", s("sealed")},
+		"key is missing":          {"sealedkey", nil},
+		"created is text":         {"created", s("2026-03-02")},
+		"created is a fraction":   {"created", n("1.5")},
+		"created is huge":         {"created", n("1e90")},
+		"blocked is a list":       {"blockeduntil", &types.AttributeValueMemberL{}},
+		"schema is null":          {"schema", &types.AttributeValueMemberNULL{Value: true}},
+		"schema is unknown to us": {"schema", &types.UnknownUnionMember{Tag: "Q"}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			i := whole()
+			i[tt.attribute] = tt.value
+			if tt.value == nil {
+				delete(i, tt.attribute)
+			}
+			got, err := reading(i).Get(t.Context(), "shop")
+			wantDamaged(t, err, "shop", tt.attribute)
+			if diff := cmp.Diff(account.Account{}, got); diff != "" {
+				t.Errorf("Get returned an account beside its error:\n%s", diff)
+			}
+		})
+	}
+
+	for name, i := range map[string]item{
+		"until is text":    {"id": s("refused#shop"), "until": s("soon"), "expires": n("1")},
+		"until is missing": {"id": s("refused#shop"), "expires": n("1")},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			_, err := reading(i).Refused(t.Context(), "shop")
+			wantDamaged(t, err, "shop", "until")
+		})
+	}
+}
+
+func wantDamaged(t *testing.T, err error, names ...string) {
+	t.Helper()
+	if err == nil || fault.KindOf(err) != fault.Internal {
+		t.Fatalf("error = %v, want an internal one", err)
+	}
+	for _, name := range names {
+		if !strings.Contains(err.Error(), name) {
+			t.Errorf("error = %v, want it to name %s", err, name)
+		}
+	}
+}
+
+// The items are what the package's documentation says: support reads them.
+func TestAccountsItems(t *testing.T) {
+	t.Parallel()
+	var got []item
+	store := dynamo.NewAccounts(client{put: func(in *dynamodb.PutItemInput) (*dynamodb.PutItemOutput, error) {
+		if aws.ToString(in.TableName) != "accounts" {
+			t.Errorf("table %q, want accounts", aws.ToString(in.TableName))
+		}
+		got = append(got, in.Item)
+		return &dynamodb.PutItemOutput{}, nil
+	}}, "accounts")
+	sealed := &types.AttributeValueMemberB{Value: []byte("sealed")}
+	for _, a := range []account.Account{
+		{ID: "shop", SealedKey: []byte("sealed"), Created: now},
+		{ID: "shop", SealedKey: []byte("sealed"), Created: now, BlockedUntil: now, Schema: 3},
+	} {
+		if err := store.Create(t.Context(), a); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := store.Refuse(t.Context(), "shop", now); err != nil {
+		t.Fatal(err)
+	}
+	want := []item{
+		{"id": s("shop"), "sealedkey": sealed, "created": n(nowMilli)},
+		{"id": s("shop"), "sealedkey": sealed, "created": n(nowMilli), "blockeduntil": n(nowMilli), "schema": n("3")},
+		{"id": s("refused#shop"), "until": n(nowMilli), "expires": n("1772443801")},
+	}
+	if diff := cmp.Diff(want, got, unexported); diff != "" {
+		t.Errorf("items (-want +got):\n%s", diff)
+	}
+}
+
+// unexported lets attribute values be compared: their types have a marker of
+// the SDK's that says nothing.
+var unexported = cmpopts.IgnoreUnexported(
+	types.AttributeValueMemberS{}, types.AttributeValueMemberN{},
+	types.AttributeValueMemberB{}, types.AttributeValueMemberBOOL{},
+)

@@ -1,0 +1,89 @@
+package dynamo_test
+
+import (
+	"flag"
+	"io"
+	"net"
+	"net/http"
+	"os"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/aws/aws-sdk-go-v2/aws/ratelimit"
+	"github.com/aws/aws-sdk-go-v2/aws/retry"
+	"github.com/aws/aws-sdk-go-v2/service/dynamodb"
+
+	"sitoo-rule/local/awslocal"
+	"sitoo-rule/local/contract"
+	"sitoo-rule/shared/account"
+	"sitoo-rule/shared/dynamo"
+	"sitoo-rule/shared/order"
+)
+
+// TestMain makes the contract's property test short over the wire, where a call
+// takes a hundred times as long, unless -rapid.checks says otherwise.
+func TestMain(m *testing.M) {
+	if os.Getenv("SITOO_RULE_AWS") != "" {
+		if err := flag.Set("rapid.checks", "5"); err != nil {
+			panic(err)
+		}
+	}
+	os.Exit(m.Run())
+}
+
+// Over the wire, and over one that loses the answer of every write's first
+// try: the SDK sends it again, and nobody may notice.
+func TestEmulator(t *testing.T) {
+	t.Parallel()
+	cfg, ok := contract.Emulator(t)
+	if !ok {
+		return
+	}
+	err := awslocal.CreateTables(t.Context(), cfg, []awslocal.Table{
+		{Name: "test-accounts", Hash: awslocal.Key{Name: "id", Type: "S"}, TTL: "expires"},
+		{Name: "test-ledger", Hash: awslocal.Key{Name: "account", Type: "S"}, Range: awslocal.Key{Name: "order", Type: "N"}},
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for name, client := range map[string]*dynamodb.Client{
+		"wire": dynamodb.NewFromConfig(cfg),
+		"wire that loses answers": dynamodb.NewFromConfig(cfg, func(o *dynamodb.Options) {
+			o.HTTPClient = &http.Client{Transport: &lossy{next: cfg.HTTPClient.(*http.Client).Transport}}
+			o.Retryer = retry.NewStandard(func(o *retry.StandardOptions) {
+				o.MaxBackoff = time.Millisecond
+				o.RateLimiter = ratelimit.None
+			})
+		}),
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			t.Run("accounts", func(t *testing.T) {
+				t.Parallel()
+				contract.Accounts(t, func(*testing.T) account.Store { return dynamo.NewAccounts(client, "test-accounts") })
+			})
+			t.Run("ledger", func(t *testing.T) {
+				t.Parallel()
+				contract.Ledger(t, func(*testing.T) order.Ledger { return dynamo.NewLedger(client, "test-ledger") })
+			})
+		})
+	}
+}
+
+// lossy lets the first try of every write reach DynamoDB and loses the answer.
+type lossy struct {
+	next http.RoundTripper
+}
+
+func (l *lossy) RoundTrip(r *http.Request) (*http.Response, error) {
+	resp, err := l.next.RoundTrip(r)
+	if err != nil || strings.HasSuffix(r.Header.Get("X-Amz-Target"), ".GetItem") ||
+		!strings.HasPrefix(r.Header.Get("Amz-Sdk-Request"), "attempt=1;") {
+		return resp, err
+	}
+	_, _ = io.Copy(io.Discard, resp.Body)
+	resp.Body.Close()
+	return nil, &net.OpError{Op: "read", Net: "tcp", Err: syscall.ECONNRESET}
+}

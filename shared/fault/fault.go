@@ -1,0 +1,112 @@
+// Package fault is the one vocabulary of what can go wrong. Every layer speaks
+// it; one table at each edge turns a kind into an HTTP status (spi) or into a
+// decision about a queue message (worker).
+package fault
+
+import (
+	"errors"
+	"fmt"
+	"time"
+)
+
+// Kind says who can do something about an error, and what.
+type Kind int
+
+const (
+	// Internal is a defect of ours or of something we cannot name. It is the
+	// zero value so that an unclassified error is never mistaken for the
+	// caller's mistake.
+	Internal Kind = iota
+	// Invalid is the caller's input; sending the same again gives the same answer.
+	Invalid
+	// TooLarge is input over a documented limit.
+	TooLarge
+	// Unauthorized is a key that is missing or that Rule refuses.
+	Unauthorized
+	// NotFound is a thing that does not exist, or not any more.
+	NotFound
+	// Conflict is input that is well formed and contradicts what is stored.
+	Conflict
+	// Busy is a limit of somebody else's that is used up; RetryAt says until when.
+	Busy
+	// Unavailable is a system that did not answer, or not sensibly; trying later may help.
+	Unavailable
+)
+
+var names = [...]string{"internal", "invalid", "too_large", "unauthorized", "not_found", "conflict", "busy", "unavailable"}
+
+// String returns the kind as one machine-readable word, as written in logs.
+func (k Kind) String() string {
+	if k < 0 || int(k) >= len(names) {
+		return names[Internal]
+	}
+	return names[k]
+}
+
+// Error is an error with a kind and, where the caller may read it, one plain
+// sentence. Message reaches the cashier, so it never contains a secret, a
+// person's data or internal text; Err is for the log only.
+type Error struct {
+	Kind    Kind
+	Member  string    // the member of the input that is wrong, "" if none
+	Message string    // one sentence for the caller, "" for the kind's own
+	RetryAt time.Time // earliest time a new try makes sense, zero if unknown
+	Err     error     // the cause, never shown to a caller
+}
+
+// Error returns the text for the log.
+func (e *Error) Error() string {
+	s := e.Kind.String()
+	if e.Member != "" {
+		s += " " + e.Member
+	}
+	if e.Message != "" {
+		s += ": " + e.Message
+	}
+	if e.Err != nil {
+		s += ": " + e.Err.Error()
+	}
+	return s
+}
+
+// Unwrap returns the cause.
+func (e *Error) Unwrap() error { return e.Err }
+
+// New returns an error of a kind with a sentence for the caller.
+func New(k Kind, format string, args ...any) *Error {
+	return &Error{Kind: k, Message: fmt.Sprintf(format, args...)}
+}
+
+// Bad returns an Invalid error that names a member of the input. The message
+// says what is wrong and what is expected, without the member's name.
+func Bad(member, format string, args ...any) *Error {
+	return &Error{Kind: Invalid, Member: member, Message: fmt.Sprintf(format, args...)}
+}
+
+// Wrap gives err a kind, keeping it for the log. It returns nil for a nil err.
+func Wrap(k Kind, err error, format string, args ...any) error {
+	if err == nil {
+		return nil
+	}
+	return &Error{Kind: k, Message: fmt.Sprintf(format, args...), Err: err}
+}
+
+// As returns the first *Error in err's chain; an error without one is
+// Internal. It returns nil only for a nil err.
+func As(err error) *Error {
+	if err == nil {
+		return nil
+	}
+	if e, ok := errors.AsType[*Error](err); ok {
+		return e
+	}
+	return &Error{Kind: Internal, Err: err}
+}
+
+// KindOf returns the kind of err, Internal if it has none.
+func KindOf(err error) Kind {
+	if e := As(err); e != nil {
+		return e.Kind
+	}
+	return Internal
+}

@@ -1,0 +1,328 @@
+// Package rule speaks Rule's HTTP API, v2 and v3: its wire types, its errors
+// and its limits. It knows nothing of tills or orders.
+//
+// Everything that Rule's documentation leaves open is decided here, once; each
+// such place says so with "assumed".
+package rule
+
+import (
+	"bytes"
+	"context"
+	"crypto/tls"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"math/rand/v2"
+	"net"
+	"net/http"
+	"net/http/httptrace"
+	"net/url"
+	"strconv"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"sitoo-rule/shared/fault"
+)
+
+// DefaultURL is where Rule's API lives; /v2/… and /v3/… are appended.
+const DefaultURL = "https://app.rule.io/api"
+
+const (
+	defaultPause    = 200 * time.Millisecond
+	defaultPatience = 3500 * time.Millisecond
+	// minRetryBudget is the least time left for which a second try makes sense.
+	minRetryBudget = 500 * time.Millisecond
+	// maxAnswer bounds an answer: a page of 50 order entries at Rule's 65,000
+	// characters each, with room to spare.
+	maxAnswer = 8 << 20
+)
+
+// Config is what a Client needs. The zero value of every member but none is
+// usable.
+type Config struct {
+	URL  string       // base URL, DefaultURL if empty
+	HTTP *http.Client // NewHTTPClient() if nil
+	// Now is the clock, time.Now if nil.
+	Now func() time.Time
+	// Pause is the longest wait before the second try (the wait is random
+	// below it), 200 ms if zero, none if negative.
+	Pause time.Duration
+	// Patience bounds one try, 3.5 s if zero: two of them and a pause fit in
+	// the 8 s that a till's request may take.
+	Patience time.Duration
+}
+
+// Client holds what all accounts share: the connections. It is safe for
+// concurrent use and built once per process.
+type Client struct {
+	url      string
+	http     *http.Client
+	now      func() time.Time
+	pause    time.Duration
+	patience time.Duration
+}
+
+// New returns a Client.
+func New(c Config) *Client {
+	if c.URL == "" {
+		c.URL = DefaultURL
+	}
+	if c.HTTP == nil {
+		c.HTTP = NewHTTPClient()
+	}
+	if c.Now == nil {
+		c.Now = time.Now
+	}
+	if c.Pause == 0 {
+		c.Pause = defaultPause
+	}
+	if c.Patience == 0 {
+		c.Patience = defaultPatience
+	}
+	return &Client{url: strings.TrimRight(c.URL, "/"), http: c.HTTP, now: c.Now, pause: c.Pause, patience: c.Patience}
+}
+
+// NewHTTPClient returns an HTTP client that keeps connections to one host
+// open, and never follows a redirect: the key must not travel elsewhere.
+func NewHTTPClient() *http.Client {
+	dialer := &net.Dialer{Timeout: 1500 * time.Millisecond, KeepAlive: 30 * time.Second}
+	return &http.Client{
+		Transport: &http.Transport{
+			Proxy:               http.ProxyFromEnvironment,
+			DialContext:         dialer.DialContext,
+			ForceAttemptHTTP2:   true,
+			TLSClientConfig:     &tls.Config{MinVersion: tls.VersionTLS12},
+			TLSHandshakeTimeout: 2 * time.Second,
+			MaxIdleConnsPerHost: 16,
+			IdleConnTimeout:     4 * time.Minute,
+		},
+		CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
+	}
+}
+
+// Usage is what Rule last said of the account's budget. A figure Rule has not
+// told is -1. Rule allows 2000 requests and 49 % errors per 10 minutes.
+type Usage struct {
+	Allowed, Used           int
+	ErrorLimit, ErrorsShare int // percent
+}
+
+// Session is one account's use of the Client. It is safe for concurrent use;
+// once Rule has said 429, every further call is refused here, without a
+// request, until the block is over.
+type Session struct {
+	c       *Client
+	key     string
+	redact  *strings.Replacer
+	onBlock func(ctx context.Context, until time.Time)
+
+	calls atomic.Int64
+	mu    sync.Mutex
+	until time.Time
+	usage Usage
+}
+
+// Session returns a session for an API key. blockedUntil is what is already
+// known of a block (zero: nothing); onBlock, which may be nil, is told of a new
+// one, so that it can be shared with other processes.
+func (c *Client) Session(key string, blockedUntil time.Time, onBlock func(ctx context.Context, until time.Time)) *Session {
+	return &Session{
+		c: c, key: key, onBlock: onBlock, until: blockedUntil,
+		redact: redactor(key),
+		usage:  Usage{Allowed: -1, Used: -1, ErrorLimit: -1, ErrorsShare: -1},
+	}
+}
+
+// Calls returns how many requests the session has sent to Rule, second tries
+// included.
+func (s *Session) Calls() int { return int(s.calls.Load()) }
+
+// Usage returns what the latest answer said of the budget.
+func (s *Session) Usage() Usage {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.usage
+}
+
+// BlockedUntil returns until when Rule wants no calls, zero or past if it does.
+func (s *Session) BlockedUntil() time.Time {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.until
+}
+
+// call is one request.
+type call struct {
+	method  string
+	path    string // from /v2 or /v3 on, already escaped
+	query   url.Values
+	body    any // marshalled to JSON; nil for none
+	out     any // decoded from a 2xx answer; nil if the answer does not matter
+	repeats bool
+}
+
+func (c call) v3() bool { return strings.HasPrefix(c.path, "/v3") }
+
+// do sends a call, at most twice. Its errors are *fault.Error around *Error.
+func (s *Session) do(ctx context.Context, c call) error {
+	what := c.method + " " + routeName(c.path)
+	var body []byte
+	if c.body != nil {
+		var err error
+		if body, err = json.Marshal(c.body); err != nil {
+			return fault.Wrap(fault.Internal, err, "encode %s", what)
+		}
+	}
+	for try := 1; ; try++ {
+		if until := s.BlockedUntil(); s.c.now().Before(until) {
+			return &fault.Error{Kind: fault.Busy, RetryAt: until, Err: &Error{What: what, Text: "not sent: Rule's block is not over", ours: true}}
+		}
+		err := s.once(ctx, c, what, body)
+		if err == nil {
+			return nil
+		}
+		e, _ := errors.AsType[*Error](err)
+		// 4xx would be the same again and counts against the shop's error
+		// share; what may have happened is repeated only where that is safe.
+		again := try == 1 && fault.KindOf(err) == fault.Unavailable && (c.repeats || !e.Uncertain)
+		if !again || ctx.Err() != nil {
+			return err
+		}
+		if deadline, ok := ctx.Deadline(); ok && time.Until(deadline) < minRetryBudget {
+			return err
+		}
+		if s.c.pause > 0 {
+			wait := time.NewTimer(rand.N(s.c.pause) + 1)
+			select {
+			case <-wait.C:
+			case <-ctx.Done():
+				wait.Stop()
+				return err
+			}
+		}
+	}
+}
+
+// once sends a call once.
+func (s *Session) once(ctx context.Context, c call, what string, body []byte) error {
+	ctx, cancel := context.WithTimeout(ctx, s.c.patience)
+	defer cancel()
+	var sent atomic.Bool
+	ctx = httptrace.WithClientTrace(ctx, &httptrace.ClientTrace{GotConn: func(httptrace.GotConnInfo) { sent.Store(true) }})
+	target := s.c.url + c.path
+	if len(c.query) > 0 {
+		target += "?" + c.query.Encode()
+	}
+	var reader io.Reader
+	if body != nil {
+		reader = bytes.NewReader(body)
+	}
+	req, err := http.NewRequestWithContext(ctx, c.method, target, reader)
+	if err != nil {
+		return fault.Wrap(fault.Internal, errors.New(s.redact.Replace(err.Error())), "build %s", what)
+	}
+	// The key goes in the header only: never in a URL, which ends up in logs.
+	req.Header.Set("Authorization", "Bearer "+s.key)
+	req.Header.Set("Accept", "application/json")
+	req.Header.Set("User-Agent", "sitoo-rule")
+	if body != nil {
+		req.Header.Set("Content-Type", "application/json")
+		if c.v3() {
+			req.Header.Set("Content-Type", "application/json;charset=utf-8")
+		}
+	}
+	s.calls.Add(1)
+	res, err := s.c.http.Do(req)
+	if err != nil {
+		return s.unanswered(what, err, sent.Load())
+	}
+	defer res.Body.Close()
+	// Read to the end, so that the connection lives on.
+	answer, err := io.ReadAll(io.LimitReader(res.Body, maxAnswer+1))
+	s.note(res.Header)
+	if res.StatusCode == http.StatusTooManyRequests {
+		return s.blocked(ctx, what, res, answer)
+	}
+	if err != nil {
+		return s.unanswered(what, err, true)
+	}
+	if len(answer) > maxAnswer {
+		return s.unanswered(what, fmt.Errorf("answer over %d bytes", maxAnswer), true)
+	}
+	if res.StatusCode/100 != 2 {
+		return refused(what, res.StatusCode, answer, s.redact)
+	}
+	if err := refusedInside(what, res.StatusCode, answer, s.redact); err != nil {
+		return err
+	}
+	// A page of a proxy's can come with status 200, even where the answer itself
+	// does not matter.
+	err = nil
+	switch {
+	case c.out != nil:
+		err = json.Unmarshal(answer, c.out)
+	case len(bytes.TrimSpace(answer)) > 0:
+		err = json.Unmarshal(answer, new(json.RawMessage))
+	}
+	if err != nil {
+		return &fault.Error{Kind: fault.Unavailable, Err: &Error{
+			What: what, Status: res.StatusCode, Uncertain: true, ours: true,
+			Text: "answer is not the documented JSON: " + s.redact.Replace(err.Error()),
+		}}
+	}
+	return nil
+}
+
+func (s *Session) unanswered(what string, err error, sent bool) error {
+	// A *url.Error repeats the URL; its cause is enough.
+	if ue, ok := errors.AsType[*url.Error](err); ok {
+		err = ue.Err
+	}
+	return &fault.Error{Kind: fault.Unavailable, Err: &Error{What: what, Text: "no answer: " + s.redact.Replace(err.Error()), Uncertain: sent, ours: true}}
+}
+
+func (s *Session) blocked(ctx context.Context, what string, res *http.Response, answer []byte) error {
+	until := retryAt(res.Header, answer, s.c.now())
+	s.mu.Lock()
+	news := until.After(s.until)
+	if news {
+		s.until = until
+	}
+	s.mu.Unlock()
+	if news && s.onBlock != nil {
+		s.onBlock(ctx, until)
+	}
+	return &fault.Error{Kind: fault.Busy, RetryAt: until, Err: &Error{What: what, Status: res.StatusCode, Text: "too many requests"}}
+}
+
+// note keeps what the answer says of the budget.
+func (s *Session) note(h http.Header) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for name, to := range map[string]*int{
+		"RequestsCount-Allowed": &s.usage.Allowed, "RequestsCount-Current": &s.usage.Used,
+		"X-ErrorPercent-Limit": &s.usage.ErrorLimit, "X-ErrorPercent-Current": &s.usage.ErrorsShare,
+	} {
+		if v, err := strconv.ParseFloat(h.Get(name), 64); err == nil && v >= 0 && v < 1e9 {
+			*to = int(v)
+		}
+	}
+}
+
+// routeName is a path without anything that names a person: what follows
+// /subscribers/ and /subscriber/ is an email address or a phone number.
+func routeName(path string) string {
+	parts := strings.Split(path, "/")
+	for i := 3; i < len(parts); i++ {
+		switch parts[i-1] {
+		case "subscribers", "subscriber", "custom-field-data", "suppressions":
+			if parts[i] != "tags" || i < len(parts)-1 {
+				parts[i] = "{}"
+			}
+		}
+	}
+	return strings.Join(parts, "/")
+}

@@ -1,0 +1,130 @@
+package rule
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"net/http"
+	"net/url"
+	"strconv"
+
+	"sitoo-rule/shared/fault"
+)
+
+// MaxGroup is how many characters the values of one group may have together in
+// one write.
+const MaxGroup = 65_000
+
+// Entry is one entry of a historical group.
+type Entry struct {
+	ID     string
+	Group  string
+	Values map[string]Value
+}
+
+// UnmarshalJSON reads v3's record.
+func (e *Entry) UnmarshalJSON(b []byte) error {
+	var w struct {
+		ID     json.RawMessage `json:"id"`
+		Group  string          `json:"group_name"`
+		Values []struct {
+			Name  string          `json:"field_name"`
+			Value json.RawMessage `json:"field_value"`
+		} `json:"values"`
+	}
+	if err := json.Unmarshal(b, &w); err != nil {
+		return err
+	}
+	*e = Entry{ID: Value{w.ID}.Text(), Group: w.Group, Values: make(map[string]Value, len(w.Values))}
+	for _, v := range w.Values {
+		e.Values[v.Name] = Value{v.Value}
+	}
+	return nil
+}
+
+type v3Value struct {
+	Field  string `json:"field"`
+	Create bool   `json:"create_if_not_exists"`
+	Value  any    `json:"value"`
+}
+
+func v3Values(fields []Field) []v3Value {
+	list := make([]v3Value, len(fields))
+	for i, f := range fields {
+		list[i] = v3Value{f.Name, true, f.Value}
+	}
+	return list
+}
+
+func dataPath(id int64) string { return "/v3/custom-field-data/" + strconv.FormatInt(id, 10) }
+
+// AppendEntry adds an entry to a historical group, creating the group as
+// historical if it does not exist. All fields are of that group. It must not be
+// repeated blindly: after an Uncertain error ask FindEntry first.
+// fault.NotFound if there is no such subscriber.
+func (s *Session) AppendEntry(ctx context.Context, id int64, group string, fields []Field) error {
+	return s.do(ctx, call{method: http.MethodPost, path: dataPath(id), body: map[string]any{
+		"groups": []any{map[string]any{"group": group, "create_if_not_exists": true, "historical": true, "values": v3Values(fields)}},
+	}})
+}
+
+// FindEntry returns the entry of a group in which a field has a value; ok is
+// false if there is none. A miss counts against the account's error share.
+func (s *Session) FindEntry(ctx context.Context, id int64, group, field, value string) (e Entry, ok bool, err error) {
+	var out struct {
+		Data *Entry `json:"data"`
+	}
+	err = s.do(ctx, call{
+		method: http.MethodGet, path: dataPath(id) + "/search", out: &out, repeats: true,
+		query: url.Values{"group": {group}, "field": {field}, "value": {value}},
+	})
+	if fault.KindOf(err) == fault.NotFound && err != nil {
+		return Entry{}, false, nil
+	}
+	if err != nil || out.Data == nil {
+		return Entry{}, false, err
+	}
+	return *out.Data, true, nil
+}
+
+// PatchEntry writes fields into the entry of a group in which field has value.
+// It may be repeated.
+func (s *Session) PatchEntry(ctx context.Context, id int64, group, field, value string, fields []Field) error {
+	return s.do(ctx, call{method: http.MethodPut, path: dataPath(id), repeats: true, body: map[string]any{
+		"identifier": map[string]string{"group": group, "field": field, "value": value},
+		"values":     v3Values(fields),
+	}})
+}
+
+// Entries returns one page (from 1) of a subscriber's entries in a group, in
+// Rule's order, which is not documented. more is false at the end. No such
+// group or subscriber gives no entries.
+func (s *Session) Entries(ctx context.Context, id int64, group string, page, perPage int) (list []Entry, more bool, err error) {
+	var out struct {
+		Data []json.RawMessage `json:"data"`
+		Meta struct {
+			PerPage int `json:"per_page"`
+		} `json:"meta"`
+	}
+	err = s.do(ctx, call{
+		method: http.MethodGet, path: fmt.Sprintf("%s/group/%s", dataPath(id), url.PathEscape(group)), out: &out, repeats: true,
+		query: url.Values{"page": {strconv.Itoa(page)}, "per_page": {strconv.Itoa(perPage)}},
+	})
+	if err != nil {
+		if fault.KindOf(err) == fault.NotFound {
+			return nil, false, nil
+		}
+		return nil, false, err
+	}
+	for _, raw := range out.Data {
+		var e Entry
+		if json.Unmarshal(raw, &e) == nil { // a record out of shape does not hide the others
+			list = append(list, e)
+		}
+	}
+	// Rule may cap per_page; it says what it used.
+	if out.Meta.PerPage > 0 {
+		perPage = out.Meta.PerPage
+	}
+	return list, len(out.Data) >= perPage, nil
+}

@@ -1,0 +1,273 @@
+// Package sitoo holds Sitoo's wire types: the contacts of the Custom CRM SPI v1
+// and the order object. It reads them liberally, as the contract asks: unknown
+// members are ignored, a number may come as a string and a string as a number.
+// What cannot be read is a fault.Invalid error that names the member.
+package sitoo
+
+import (
+	"bytes"
+	"encoding/json"
+	"errors"
+	"io"
+	"strconv"
+	"strings"
+	"unicode/utf8"
+
+	"github.com/shopspring/decimal"
+
+	"sitoo-rule/shared/fault"
+)
+
+// maxDepth is deeper than anything Sitoo nests (an order goes to 4).
+const maxDepth = 32
+
+// Check reports whether body is one JSON object that is safe to decode: valid
+// UTF-8, no member twice in one object, not nested deeper than any document of
+// Sitoo's. The error is fault.Invalid.
+func Check(body []byte) error {
+	if len(bytes.TrimSpace(body)) == 0 {
+		return fault.New(fault.Invalid, "The request has no body; a JSON object is expected.")
+	}
+	if !utf8.Valid(body) {
+		return fault.New(fault.Invalid, "The body is not valid UTF-8 text; a JSON object in UTF-8 is expected.")
+	}
+	type level struct {
+		seen map[string]struct{} // nil in an array
+		key  bool                // the next string is a member's name
+		name string
+	}
+	var stack []level
+	path := func() string {
+		var names []string
+		for _, l := range stack {
+			if l.name != "" {
+				names = append(names, l.name)
+			}
+		}
+		return cut(strings.Join(names, "."), 120)
+	}
+	dec := json.NewDecoder(bytes.NewReader(body))
+	dec.UseNumber()
+	for first := true; ; first = false {
+		tok, err := dec.Token()
+		if errors.Is(err, io.EOF) && len(stack) == 0 {
+			return nil
+		}
+		if err != nil { // io.EOF inside the object too: Token does not mind
+			return &fault.Error{Kind: fault.Invalid, Err: err, Message: "The body is not JSON: it breaks off or goes wrong at byte " + strconv.FormatInt(dec.InputOffset(), 10) + "; a JSON object is expected."}
+		}
+		if first && tok != json.Delim('{') {
+			return fault.New(fault.Invalid, "The body is JSON, but not an object; a JSON object is expected.")
+		}
+		if !first && len(stack) == 0 {
+			return fault.New(fault.Invalid, "The body goes on after the JSON object; one JSON object is expected.")
+		}
+		if d, ok := tok.(json.Delim); ok && (d == '}' || d == ']') {
+			stack = stack[:len(stack)-1]
+		} else if n := len(stack); n > 0 && stack[n-1].key {
+			name, _ := tok.(string)
+			top := &stack[n-1]
+			if _, twice := top.seen[name]; twice {
+				top.name = cut(name, 60)
+				return fault.Bad(path(), "is there twice in one object, once is expected")
+			}
+			top.seen[name] = struct{}{}
+			top.key, top.name = false, cut(name, 60)
+			continue
+		} else if ok {
+			if n == maxDepth {
+				return fault.Bad(path(), "is nested deeper than %d levels", maxDepth)
+			}
+			if d == '{' {
+				stack = append(stack, level{seen: map[string]struct{}{}, key: true})
+			} else {
+				stack = append(stack, level{})
+			}
+			continue
+		}
+		if n := len(stack); n > 0 && stack[n-1].seen != nil {
+			stack[n-1].key, stack[n-1].name = true, ""
+		}
+	}
+}
+
+func cut(s string, n int) string {
+	if len(s) <= n {
+		return s
+	}
+	return strings.ToValidUTF8(s[:n], "") + "…"
+}
+
+// object reads the members of one JSON object, keeping the first error.
+type object struct {
+	path    string // "" or "orderitems[3]."
+	members map[string]json.RawMessage
+	err     *error
+}
+
+func newObject(raw []byte, path string, err *error) object {
+	o := object{path: path, err: err}
+	if json.Unmarshal(raw, &o.members) != nil || o.members == nil {
+		o.fail("", "is not an object, a JSON object is expected")
+	}
+	return o
+}
+
+func (o object) fail(name, format string, args ...any) {
+	if *o.err == nil {
+		*o.err = fault.Bad(strings.Trim(o.path+name, "."), format, args...)
+	}
+}
+
+// raw returns a member, ok false if it is absent or null.
+func (o object) raw(name string) (json.RawMessage, bool) {
+	raw, ok := o.members[name]
+	if !ok || string(raw) == "null" {
+		return nil, false
+	}
+	return raw, true
+}
+
+// has reports whether the member is there, null included.
+func (o object) has(name string) bool { _, ok := o.members[name]; return ok }
+
+// text returns a string; a number or a bool is taken as its JSON.
+func (o object) text(name string) string {
+	raw, ok := o.raw(name)
+	if !ok {
+		return ""
+	}
+	var s string
+	if json.Unmarshal(raw, &s) == nil {
+		return s
+	}
+	if raw[0] == '{' || raw[0] == '[' {
+		o.fail(name, "is not a string, text is expected")
+		return ""
+	}
+	return string(raw)
+}
+
+// integer returns a whole number, given as one or as a string; 0 if absent.
+func (o object) integer(name string) int64 {
+	s := strings.TrimSpace(o.text(name))
+	if s == "" {
+		return 0
+	}
+	n, err := strconv.ParseInt(strings.TrimSuffix(s, ".0"), 10, 64)
+	if err != nil {
+		o.fail(name, "is not a whole number, something like 210334 is expected")
+		return 0
+	}
+	return n
+}
+
+// flag returns a bool, given as one, as a string or as 0 and 1.
+func (o object) flag(name string) bool {
+	switch strings.ToLower(strings.TrimSpace(o.text(name))) {
+	case "true", "1":
+		return true
+	case "false", "0", "":
+		return false
+	}
+	o.fail(name, "is not a yes or no, true or false is expected")
+	return false
+}
+
+// money returns an amount; 0 if absent.
+func (o object) money(name string) decimal.Decimal {
+	s := strings.TrimSpace(o.text(name))
+	if s == "" {
+		return decimal.Zero
+	}
+	d, ok := parseMoney(s)
+	if !ok {
+		o.fail(name, "is not an amount, something like 123.50 is expected")
+	}
+	return d
+}
+
+// parseMoney reads an amount with at most 12 digits before and 6 after the
+// decimal point; a comma is taken for a point. Exponents are refused: nobody
+// writes money so, and 1e999999999 would cost gigabytes to print.
+func parseMoney(s string) (decimal.Decimal, bool) {
+	s = strings.Replace(s, ",", ".", 1)
+	whole, part, _ := strings.Cut(strings.TrimLeft(s, "+-"), ".")
+	digits := func(s string) bool { return strings.Trim(s, "0123456789") == "" }
+	if whole == "" || len(whole) > 12 || len(part) > 6 || !digits(whole) || !digits(part) || len(s)-len(strings.TrimLeft(s, "+-")) > 1 {
+		return decimal.Zero, false
+	}
+	d, err := decimal.NewFromString(s)
+	return d, err == nil
+}
+
+// strings returns an array of strings; a single value is an array of one.
+func (o object) strings(name string) []string {
+	raw, ok := o.raw(name)
+	if !ok {
+		return nil
+	}
+	var items []json.RawMessage
+	if json.Unmarshal(raw, &items) != nil {
+		if s := o.text(name); s != "" {
+			return []string{s}
+		}
+		return nil
+	}
+	list := []string{}
+	for i, item := range items {
+		one := object{path: o.path, members: map[string]json.RawMessage{name: item}, err: o.err}
+		if len(item) > 0 && (item[0] == '{' || item[0] == '[') {
+			o.fail(name+"["+strconv.Itoa(i)+"]", "is not a string, an array of strings is expected")
+			continue
+		}
+		if s := one.text(name); s != "" {
+			list = append(list, s)
+		}
+	}
+	return list
+}
+
+// objects calls fn for every object of an array.
+func (o object) objects(name string, fn func(object)) {
+	raw, ok := o.raw(name)
+	if !ok {
+		return
+	}
+	var items []json.RawMessage
+	if json.Unmarshal(raw, &items) != nil {
+		o.fail(name, "is not an array, an array of objects is expected")
+		return
+	}
+	for i, item := range items {
+		if *o.err != nil {
+			return
+		}
+		child := newObject(item, o.path+name+"["+strconv.Itoa(i)+"].", o.err)
+		if *o.err == nil {
+			fn(child)
+		}
+	}
+}
+
+// texts returns an object of text values, such as additionaldata. PHP writes an
+// empty object as an empty array.
+func (o object) texts(name string) map[string]string {
+	raw, ok := o.raw(name)
+	if !ok || string(bytes.Join(bytes.Fields(raw), nil)) == "[]" {
+		return nil
+	}
+	child := object{path: o.path + name + ".", err: o.err}
+	if json.Unmarshal(raw, &child.members) != nil {
+		o.fail(name, "is not an object, an object of texts is expected")
+		return nil
+	}
+	m := make(map[string]string, len(child.members))
+	for key, v := range child.members {
+		if len(v) > 0 && (v[0] == '{' || v[0] == '[') {
+			continue // keys of integrators are free, and ours are all texts
+		}
+		m[key] = child.text(key)
+	}
+	return m
+}

@@ -1,0 +1,315 @@
+// Package spi is the HTTP edge: what Sitoo calls. It finds the account behind a
+// request, decodes the body, keeps the till's deadline, and turns an error into
+// a status and one sentence that a cashier can act on. It knows API Gateway;
+// the domain packages do not.
+package spi
+
+import (
+	"bytes"
+	"context"
+	"encoding/base64"
+	"encoding/json"
+	"errors"
+	"log/slog"
+	"net/http"
+	"runtime/debug"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/aws/aws-lambda-go/events"
+	"github.com/aws/aws-lambda-go/lambda"
+
+	"sitoo-rule/shared/account"
+	"sitoo-rule/shared/fault"
+	"sitoo-rule/shared/rule"
+	"sitoo-rule/shared/sitoo"
+)
+
+const (
+	// budget is what one request may take: a till gives up after 10 s, and the
+	// answer has to travel.
+	budget = 8 * time.Second
+	// maxBody is more than a contact with every member filled in.
+	maxBody = 1 << 20
+	// maxOrder is what Lambda passes on of a body, with room for its quoting.
+	maxOrder = 4 << 20
+)
+
+// Edge is what all operations share. It is safe for concurrent use.
+type Edge struct {
+	Accounts *account.Directory
+	Rule     *rule.Client
+	Log      *slog.Logger
+	Now      func() time.Time
+}
+
+// Request is one call as an operation sees it.
+type Request struct {
+	Account account.Account
+	Rule    *rule.Session
+	ID      string // API Gateway's request id
+	Path    map[string]string
+	Query   map[string]string
+	Body    []byte // passed sitoo.Check if the operation takes a body
+	Log     *slog.Logger
+
+	note []any // what the operation adds to its log line
+}
+
+// Note adds to the operation's log line. Values are never personal.
+func (r *Request) Note(args ...any) { r.note = append(r.note, args...) }
+
+// Operation answers a request with a value that is sent as JSON.
+type Operation func(ctx context.Context, r *Request) (any, error)
+
+// option tells operations apart.
+type option struct {
+	body    int  // longest body, 0 for an operation without one
+	durable bool // what it takes must not be lost: see account.Directory.Accepted
+}
+
+// handler makes an operation a Lambda handler.
+func (e *Edge) handler(name string, o option, op Operation) lambda.Handler {
+	return lambda.NewHandler(func(ctx context.Context, in events.APIGatewayProxyRequest) (out events.APIGatewayProxyResponse, _ error) {
+		start := time.Now()
+		ctx, cancel := context.WithTimeout(ctx, budget)
+		defer cancel()
+		id := in.RequestContext.RequestID
+		log := e.Log.With("operation", name, "request", id)
+		r := &Request{ID: id, Path: in.PathParameters, Query: in.QueryStringParameters, Log: log}
+		var value any
+		var err error
+		func() {
+			// A defect answers this one request with a sentence; it does not
+			// take the process, and the requests after it, down.
+			defer func() {
+				if p := recover(); p != nil {
+					log.ErrorContext(ctx, "panic", "panic", panicText(p), "stack", string(debug.Stack()))
+					err = fault.New(fault.Internal, "")
+				}
+			}()
+			value, err = e.run(ctx, o, op, r, in)
+		}()
+		out = answer(value, err, e.Now())
+		e.log(ctx, r, out.StatusCode, err, time.Since(start))
+		return out, nil
+	})
+}
+
+// panicText names a panic without its text, which can hold what was decoded.
+func panicText(p any) string {
+	if err, ok := errors.AsType[interface {
+		error
+		RuntimeError()
+	}](asError(p)); ok {
+		return err.Error()
+	}
+	return "not a runtime error"
+}
+
+func asError(p any) error {
+	if err, ok := p.(error); ok {
+		return err
+	}
+	return errors.New("panic")
+}
+
+func (e *Edge) run(ctx context.Context, o option, op Operation, r *Request, in events.APIGatewayProxyRequest) (any, error) {
+	token, form := Token(in)
+	r.Note("token", form)
+	if token == "" {
+		return nil, fault.New(fault.Unauthorized, "The request carries no API token. Paste the API key from Rule (Settings > Developer) into Sitoo's box for the API token.")
+	}
+	authorize := e.Accounts.Authorize
+	if o.durable {
+		authorize = e.Accounts.Accepted
+	}
+	var err error
+	if r.Account, err = authorize(ctx, token); err != nil {
+		return nil, err
+	}
+	if o.body > 0 {
+		if r.Body, err = body(in, o.body); err != nil {
+			return nil, err
+		}
+		if err := sitoo.Check(r.Body); err != nil {
+			return nil, err
+		}
+	}
+	acc := r.Account.ID
+	r.Rule = e.Rule.Session(token, r.Account.BlockedUntil, func(ctx context.Context, until time.Time) { e.Accounts.Block(ctx, acc, until) })
+	value, err := op(ctx, r)
+	if err != nil && fault.KindOf(err) == fault.Unauthorized {
+		e.Accounts.Refuse(ctx, acc)
+	}
+	return value, err
+}
+
+func body(in events.APIGatewayProxyRequest, limit int) ([]byte, error) {
+	raw := []byte(in.Body)
+	if in.IsBase64Encoded {
+		var err error
+		if raw, err = base64.StdEncoding.DecodeString(in.Body); err != nil {
+			return nil, fault.Wrap(fault.Invalid, err, "The body is not valid base64; a JSON object is expected.")
+		}
+	}
+	if len(raw) > limit {
+		return nil, fault.New(fault.TooLarge, "The body has %d bytes; at most %d are expected.", len(raw), limit)
+	}
+	// A till that names another content type still sends JSON; one that sends
+	// a form does not, and its body fails the check.
+	return []byte(strings.TrimPrefix(string(raw), "\uFEFF")), nil
+}
+
+// Token finds the API token in a request. How SPI v1 sends it is not published,
+// so every usual form is taken; form names the one that was found, for the log.
+func Token(in events.APIGatewayProxyRequest) (token, form string) {
+	header := func(name string) string {
+		if v, ok := in.Headers[name]; ok {
+			return strings.TrimSpace(v)
+		}
+		for k, v := range in.Headers {
+			if strings.EqualFold(k, name) {
+				return strings.TrimSpace(v)
+			}
+		}
+		return ""
+	}
+	if auth := header("Authorization"); auth != "" {
+		scheme, rest, two := strings.Cut(auth, " ")
+		rest = strings.TrimSpace(rest)
+		switch {
+		case two && strings.EqualFold(scheme, "Bearer"):
+			return rest, "bearer"
+		case two && strings.EqualFold(scheme, "Basic"):
+			return basic(rest)
+		case !two && !strings.EqualFold(scheme, "Bearer") && !strings.EqualFold(scheme, "Basic"):
+			return auth, "authorization"
+		}
+	}
+	for _, name := range []string{"X-Api-Key", "X-Api-Token"} {
+		if v := header(name); v != "" {
+			return v, strings.ToLower(name)
+		}
+	}
+	if v := in.QueryStringParameters["apikey"]; v != "" {
+		return v, "query"
+	}
+	return "", "none"
+}
+
+func basic(encoded string) (token, form string) {
+	raw, err := base64.StdEncoding.DecodeString(encoded)
+	if err != nil {
+		if raw, err = base64.RawStdEncoding.DecodeString(encoded); err != nil {
+			return "", "basic, not base64"
+		}
+	}
+	user, password, colon := strings.Cut(string(raw), ":")
+	switch {
+	case !colon:
+		return user, "basic, alone"
+	case password == "":
+		return user, "basic, as user"
+	}
+	return password, "basic, as password"
+}
+
+// statuses is the one table from kinds of errors to SPI v1's statuses and, where
+// the error has no sentence of its own, to one. What is 5xx is 503: Sitoo drops
+// for good what is answered with any other.
+var statuses = map[fault.Kind]struct {
+	status   int
+	sentence string
+}{
+	fault.Invalid:      {http.StatusBadRequest, "Rule does not accept these details of the customer. Check them and try again."},
+	fault.TooLarge:     {http.StatusRequestEntityTooLarge, "That is more than can be handled at once."},
+	fault.Unauthorized: {http.StatusUnauthorized, "Rule does not accept the shop's API key. It must be renewed in Sitoo's settings."},
+	fault.NotFound:     {http.StatusNotFound, "That does not exist."},
+	fault.Conflict:     {http.StatusBadRequest, "That contradicts what is stored already."},
+	fault.Busy:         {http.StatusServiceUnavailable, "The customer register is taking a pause. Go on with the sale, and try again in a few minutes."},
+	fault.Unavailable:  {http.StatusServiceUnavailable, "The customer register did not answer in time. Go on with the sale, and try again in a moment."},
+	fault.Internal:     {http.StatusServiceUnavailable, "Something went wrong on our side. Go on with the sale, and try again in a moment."},
+}
+
+func answer(value any, err error, now time.Time) events.APIGatewayProxyResponse {
+	out := events.APIGatewayProxyResponse{StatusCode: http.StatusOK, Headers: map[string]string{
+		"Content-Type": "application/json; charset=utf-8", "Cache-Control": "no-store",
+	}}
+	if err != nil {
+		f := fault.As(err)
+		row := statuses[f.Kind]
+		out.StatusCode = row.status
+		message := f.Message
+		if message == "" || f.Kind == fault.Internal {
+			message = row.sentence
+		}
+		if f.Member != "" {
+			message = f.Member + " " + message + "."
+		}
+		if out.StatusCode == http.StatusServiceUnavailable && f.RetryAt.After(now) {
+			out.Headers["Retry-After"] = strconv.Itoa(int(f.RetryAt.Sub(now).Seconds()) + 1)
+		}
+		value = struct {
+			Error   string `json:"error"`
+			Message string `json:"message"`
+			Member  string `json:"member,omitempty"`
+		}{f.Kind.String(), message, f.Member}
+	}
+	var b bytes.Buffer
+	enc := json.NewEncoder(&b)
+	enc.SetEscapeHTML(false)
+	if err := enc.Encode(value); err != nil { // cannot happen: answers are made of plain types
+		out.StatusCode = http.StatusServiceUnavailable
+		b.Reset()
+		b.WriteString(`{"error":"internal","message":"Something went wrong on our side."}`)
+	}
+	out.Body = strings.TrimSuffix(b.String(), "\n")
+	return out
+}
+
+// log writes the one line of an operation.
+func (e *Edge) log(ctx context.Context, r *Request, status int, err error, took time.Duration) {
+	level, outcome := slog.LevelInfo, "ok"
+	args := []any{"status", status, "duration_ms", took.Milliseconds(), "account", r.Account.ID}
+	if r.Rule != nil {
+		u := r.Rule.Usage()
+		args = append(args, "rule_requests", r.Rule.Calls(), "rule_used", u.Used, "rule_errors_percent", u.ErrorsShare)
+	}
+	if err != nil {
+		f := fault.As(err)
+		outcome = f.Kind.String()
+		args = append(args, "member", f.Member, "error", causes(err))
+		if status >= 500 {
+			level = slog.LevelError
+		}
+	}
+	r.Log.Log(ctx, level, "done", append(append(args, "outcome", outcome), r.note...)...)
+}
+
+// causes is the text of an error for the log, without the sentences of
+// Invalid, which can quote what a person typed.
+func causes(err error) string {
+	f := fault.As(err)
+	if f.Kind == fault.Invalid || f.Kind == fault.TooLarge {
+		if f.Err == nil {
+			return f.Kind.String()
+		}
+		if e, ok := errors.AsType[*rule.Error](f.Err); ok {
+			return e.Error()
+		}
+		return f.Kind.String()
+	}
+	return err.Error()
+}
+
+// contactID reads the path's id: Rule's numeric subscriber id.
+func contactID(r *Request) (int64, error) {
+	raw := r.Path["contactid"]
+	id, err := strconv.ParseInt(raw, 10, 64)
+	if err != nil || id <= 0 || raw[0] == '+' {
+		return 0, fault.Bad("contactid", "is not a customer's id, a number such as 255934461 is expected")
+	}
+	return id, nil
+}

@@ -1,0 +1,275 @@
+package spi
+
+import (
+	"context"
+	"encoding/json"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/aws/aws-lambda-go/lambda"
+
+	"sitoo-rule/shared/bonus"
+	"sitoo-rule/shared/customer"
+	"sitoo-rule/shared/fault"
+	"sitoo-rule/shared/order"
+	"sitoo-rule/shared/sitoo"
+	"sitoo-rule/shared/worker"
+)
+
+// This file is SPI v1: one handler per operation, each a codec around an
+// operation of the domain.
+
+// ContactFind answers GET /contacts?key=K&include_extended=: an array of the
+// one contact with exactly that email address or phone number, or of none.
+func (e *Edge) ContactFind(c *customer.Service) lambda.Handler {
+	return e.handler("contact-find", option{}, func(ctx context.Context, r *Request) (any, error) {
+		extended, err := flagOf(r, "include_extended")
+		if err != nil {
+			return nil, err
+		}
+		found, ok, err := c.Find(ctx, r.Rule, r.Account.ID, r.Query["key"])
+		if err != nil {
+			return nil, err
+		}
+		r.Note("found", ok)
+		if !ok {
+			return []sitoo.Card{}, nil
+		}
+		return []sitoo.Card{card(ctx, r, found, extended)}, nil
+	})
+}
+
+// ContactGet answers GET /contacts/{contactid}?include_extended=.
+func (e *Edge) ContactGet(c *customer.Service) lambda.Handler {
+	return e.handler("contact-get", option{}, func(ctx context.Context, r *Request) (any, error) {
+		id, err := contactID(r)
+		if err != nil {
+			return nil, err
+		}
+		extended, err := flagOf(r, "include_extended")
+		if err != nil {
+			return nil, err
+		}
+		found, err := c.Get(ctx, r.Rule, id)
+		if err != nil {
+			return nil, err
+		}
+		return card(ctx, r, found, extended), nil
+	})
+}
+
+// ContactAdd answers POST /contacts with the new id as a JSON string.
+func (e *Edge) ContactAdd(c *customer.Service) lambda.Handler {
+	return e.handler("contact-add", option{body: maxBody}, func(ctx context.Context, r *Request) (any, error) {
+		in, err := contact(r.Body)
+		if err != nil {
+			return nil, err
+		}
+		id, err := c.Add(ctx, r.Rule, r.Account.ID, in)
+		if err != nil {
+			return nil, err
+		}
+		return strconv.FormatInt(id, 10), nil
+	})
+}
+
+// ContactUpdate answers PUT /contacts/{contactid} with the id as a JSON string.
+func (e *Edge) ContactUpdate(c *customer.Service) lambda.Handler {
+	return e.handler("contact-update", option{body: maxBody}, func(ctx context.Context, r *Request) (any, error) {
+		id, err := contactID(r)
+		if err != nil {
+			return nil, err
+		}
+		in, err := contact(r.Body)
+		if err != nil {
+			return nil, err
+		}
+		if err := c.Update(ctx, r.Rule, r.Account.ID, id, in); err != nil {
+			return nil, err
+		}
+		return strconv.FormatInt(id, 10), nil
+	})
+}
+
+// ContactLookup answers GET /lookup_contacts: Rule is no person register, so
+// nobody is ever found there.
+func (e *Edge) ContactLookup() lambda.Handler {
+	return e.handler("contact-lookup", option{}, func(context.Context, *Request) (any, error) {
+		return []sitoo.Card{}, nil
+	})
+}
+
+// ConsentList answers GET /consents: Rule's preferences, where the account has
+// them.
+func (e *Edge) ConsentList(c *customer.Service) lambda.Handler {
+	return e.handler("consent-list", option{}, func(ctx context.Context, r *Request) (any, error) {
+		list, err := c.ConsentList(ctx, r.Rule, r.Account.ID)
+		if err != nil {
+			return nil, err
+		}
+		out := make([]sitoo.Consent, len(list))
+		for i, v := range list {
+			out[i] = sitoo.Consent{ID: v.ID, Name: v.Name, Description: v.Description, Value: v.Default}
+		}
+		return out, nil
+	})
+}
+
+// PurchaseList answers GET /contacts/{contactid}/transactions: the latest 20,
+// newest first.
+func (e *Edge) PurchaseList() lambda.Handler {
+	return e.handler("purchase-list", option{}, func(ctx context.Context, r *Request) (any, error) {
+		id, err := contactID(r)
+		if err != nil {
+			return nil, err
+		}
+		list, err := order.Purchases(ctx, r.Rule, r.Log, id)
+		if err != nil {
+			return nil, err
+		}
+		out := make([]sitoo.Transaction, len(list))
+		for i, b := range list {
+			t := sitoo.Transaction{
+				ID: b.OrderID, ReceiptID: b.ReceiptID, Date: b.Date.Format(time.RFC3339), StoreName: b.StoreName,
+				Currency: b.Currency, Total: b.Total, Rows: []sitoo.TransactionRow{},
+			}
+			for _, p := range b.Products {
+				t.Rows = append(t.Rows, sitoo.TransactionRow{ProductName: p.Name, SKU: p.SKU, Quantity: p.Quantity, Total: p.Total})
+			}
+			out[i] = t
+		}
+		return out, nil
+	})
+}
+
+// Received is the answer to the copy of an order.
+type Received struct {
+	OrderID int64  `json:"orderid"`
+	Status  string `json:"status"` // "queued" or "ignored"
+	Reason  string `json:"reason,omitempty"`
+}
+
+// ledgerPatience is how long the answer to a till may wait for the note in the
+// ledger, which is for support only: the queue has the order by then.
+const ledgerPatience = time.Second
+
+// OrderReceive answers POST /transactions. It answers 200 only when the queue
+// has the whole order, so that an order is never lost; an order that has no
+// customer, or was not completed, is answered 200 and not queued.
+func (e *Edge) OrderReceive(queue worker.Sender, ledger order.Ledger) lambda.Handler {
+	return e.handler("order-receive", option{body: maxOrder, durable: true}, func(ctx context.Context, r *Request) (any, error) {
+		o, err := sitoo.DecodeOrder(r.Body)
+		if err != nil {
+			return nil, err
+		}
+		r.Note("order", o.ID)
+		if reason, ok := order.Completed(o); !ok {
+			r.Note("ignored", reason)
+			return Received{o.ID, "ignored", "The order is not completed: " + reason + "."}, nil
+		}
+		if _, ok := order.PersonOf(o); !ok {
+			r.Note("ignored", "anonymous")
+			return Received{o.ID, "ignored", "The order has no customer: no contact id, email address or phone number."}, nil
+		}
+		raw, err := sitoo.WithoutPersonalID(r.Body)
+		if err != nil {
+			return nil, err
+		}
+		text, err := order.Message{Account: r.Account.ID, Request: r.ID, Received: e.Now().UTC(), Order: raw}.Encode()
+		if err != nil {
+			return nil, err
+		}
+		if err := queue.Send(ctx, worker.Message{Body: text, Group: r.Account.ID}); err != nil {
+			if fault.KindOf(err) == fault.TooLarge {
+				return nil, err
+			}
+			return nil, fault.Wrap(fault.Unavailable, err, "The order could not be queued. It must be sent again.")
+		}
+		note, cancel := context.WithTimeout(ctx, ledgerPatience)
+		defer cancel()
+		if err := ledger.Queue(note, order.Key{Account: r.Account.ID, Order: o.ID}, e.Now()); err != nil {
+			r.Log.WarnContext(ctx, "order is queued, but the ledger does not say so yet", "order", o.ID, "error", err)
+		}
+		return Received{OrderID: o.ID, Status: "queued"}, nil
+	})
+}
+
+func flagOf(r *Request, name string) (bool, error) {
+	switch strings.ToLower(strings.TrimSpace(r.Query[name])) {
+	case "", "false", "0":
+		return false, nil
+	case "true", "1":
+		return true, nil
+	}
+	return false, fault.Bad(name, "is not a yes or no, true or false is expected")
+}
+
+// members are the text members that a contact of SPI v1 and the domain share,
+// by the same names.
+var members = func() []string {
+	var names []string
+	for _, m := range customer.TextMembers() {
+		names = append(names, string(m))
+	}
+	return names
+}()
+
+func contact(body []byte) (customer.Contact, error) {
+	w, err := sitoo.DecodeContact(body, members)
+	if err != nil {
+		return customer.Contact{}, err
+	}
+	c := customer.Contact{Text: map[customer.Member]string{}, Flags: map[customer.Member]bool{}, Lists: map[customer.Member][]string{}}
+	for name, v := range w.Strings {
+		c.Text[customer.Member(name)] = v
+	}
+	for name, v := range w.Flags {
+		c.Flags[customer.Member(name)] = v
+	}
+	for name, v := range w.Lists {
+		c.Lists[customer.Member(name)] = v
+	}
+	return c, nil
+}
+
+func card(ctx context.Context, r *Request, c customer.Contact, extended bool) sitoo.Card {
+	out := sitoo.Card{ContactID: strconv.FormatInt(c.ID, 10), Extended: extended, Strings: map[string]string{}, Flags: map[string]bool{}, Lists: map[string][]string{}}
+	for _, name := range members {
+		out.Strings[name] = c.Text[customer.Member(name)]
+	}
+	// Sitoo writes a birthday as a moment.
+	if day := out.Strings[string(customer.Birthday)]; day != "" {
+		out.Strings[string(customer.Birthday)] = day + "T00:00:00Z"
+	}
+	for _, m := range []customer.Member{customer.AcceptsEmail, customer.AcceptsSMS, customer.AcceptsMail} {
+		out.Flags[string(m)] = c.Flags[m]
+	}
+	for _, m := range []customer.Member{customer.Consents, customer.Vouchers} {
+		out.Lists[string(m)] = c.Lists[m]
+	}
+	if !extended {
+		return out
+	}
+	checks, skipped, err := bonus.Checks(c.BonusChecks)
+	warn(ctx, r, "bonuschecks", skipped, err)
+	for _, b := range checks {
+		w := sitoo.BonusCheck{ID: b.ID, Name: b.Name, Description: b.Description, Value: json.Number(b.Value.StringFixed(2)), Redeemed: b.Redeemed}
+		if b.DateRedeemed != "" {
+			w.DateRedeemed = &b.DateRedeemed
+		}
+		out.BonusChecks = append(out.BonusChecks, w)
+	}
+	promotions, skipped, err := bonus.Promotions(c.Promotions)
+	warn(ctx, r, "promotions", skipped, err)
+	for _, p := range promotions {
+		out.Promotions = append(out.Promotions, sitoo.Promotion(p))
+	}
+	return out
+}
+
+func warn(ctx context.Context, r *Request, field string, skipped int, err error) {
+	if skipped > 0 || err != nil {
+		r.Log.WarnContext(ctx, "field left out of the card, wholly or in part: not in the expected format", "field", field, "left_out", skipped, "error", err)
+	}
+}

@@ -1,0 +1,211 @@
+// Package worker is the queue edge: it gives each message of a batch to a
+// process of its own, contains panics, and turns an error into what becomes of
+// the message: done, again at a time, or put aside with its reason. It knows
+// SQS events; the domain packages do not.
+package worker
+
+import (
+	"cmp"
+	"context"
+	"log/slog"
+	"math/rand/v2"
+	"runtime/debug"
+	"strconv"
+	"sync"
+	"time"
+
+	"github.com/aws/aws-lambda-go/events"
+	"github.com/aws/aws-lambda-go/lambda"
+
+	"sitoo-rule/shared/fault"
+)
+
+const (
+	// margin is kept of the function's time for telling the queue.
+	margin = 3 * time.Second
+	// firstDelay and lastDelay bound the wait before a message comes again;
+	// it doubles with each delivery.
+	firstDelay = 15 * time.Second
+	lastDelay  = time.Hour
+	// unauthorizedDelay: a merchant needs time to paste a new key.
+	unauthorizedDelay = time.Hour
+	// maxDelay is what SQS allows.
+	maxDelay = 12 * time.Hour
+	// maxDefects is how many deliveries may end in a defect of ours before the
+	// message is put aside.
+	maxDefects = 5
+)
+
+// Delivery is one message as it arrived.
+type Delivery struct {
+	ID       string // the queue's message id
+	Receipt  string
+	Body     string
+	Receives int // how many times it has been delivered, this one included
+	Log      *slog.Logger
+
+	note []any
+}
+
+// Note adds to the one log line of the delivery. Values are never personal.
+func (d *Delivery) Note(args ...any) { d.note = append(d.note, args...) }
+
+// Process handles one message. It must be safe to repeat with the same message.
+// Its error's kind decides what becomes of the message: see Edge.
+type Process func(ctx context.Context, d *Delivery) error
+
+// Edge is what a worker needs of its queue.
+//
+//	error's kind                             message
+//	none                                     deleted
+//	Invalid, TooLarge, Conflict, NotFound    put aside at once, with the reason
+//	Busy                                     again at RetryAt
+//	Unauthorized                             again in an hour
+//	Unavailable                              again, 15 s doubling to an hour
+//	Internal, panic                          the same, put aside after 5 deliveries
+//
+// Whatever keeps failing is put aside by the queue's own maximum of receives.
+type Edge struct {
+	Queue       Delayer
+	DeadLetters Sender
+	Log         *slog.Logger
+	Now         func() time.Time
+}
+
+// Handler returns the Lambda handler of a worker: partial batches, one
+// goroutine for each message.
+func (e *Edge) Handler(operation string, process Process) lambda.Handler {
+	return lambda.NewHandler(func(ctx context.Context, in events.SQSEvent) (events.SQSEventResponse, error) {
+		out := events.SQSEventResponse{BatchItemFailures: []events.SQSBatchItemFailure{}}
+		work := ctx
+		if deadline, ok := ctx.Deadline(); ok {
+			var cancel context.CancelFunc
+			work, cancel = context.WithDeadline(ctx, deadline.Add(-margin))
+			defer cancel()
+		}
+		done := make([]bool, len(in.Records)) // whatever does not say that it is done comes again
+		var wg sync.WaitGroup
+		for i, m := range in.Records {
+			wg.Go(func() { done[i] = e.one(ctx, work, operation, process, m) })
+		}
+		wg.Wait()
+		for i, m := range in.Records {
+			if !done[i] {
+				out.BatchItemFailures = append(out.BatchItemFailures, events.SQSBatchItemFailure{ItemIdentifier: m.MessageId})
+			}
+		}
+		return out, nil
+	})
+}
+
+// one handles a message and reports whether it is done with.
+func (e *Edge) one(ctx, work context.Context, operation string, process Process, m events.SQSMessage) (done bool) {
+	start := time.Now()
+	receives, _ := strconv.Atoi(m.Attributes["ApproximateReceiveCount"])
+	log := e.Log.With("operation", operation, "message", m.MessageId)
+	d := &Delivery{ID: m.MessageId, Receipt: m.ReceiptHandle, Body: m.Body, Receives: max(receives, 1), Log: log}
+	err := contained(work, process, d)
+	level, decision := slog.LevelInfo, "done"
+	var again time.Duration
+	if err == nil {
+		done = true
+	} else if aside(err, d.Receives) {
+		level, decision = slog.LevelError, "put aside"
+		if done = e.putAside(ctx, m, err, log); !done {
+			decision = "again"
+		}
+	} else {
+		level, decision = slog.LevelWarn, "again"
+		again = delay(err, d.Receives, e.Now())
+		if derr := e.Queue.Delay(ctx, d.Receipt, again); derr != nil {
+			// The message comes back all the same, after the queue's own
+			// visibility timeout.
+			log.WarnContext(ctx, "could not set when the message comes again", "error", derr)
+		}
+	}
+	args := []any{"outcome", decision, "duration_ms", time.Since(start).Milliseconds(), "receives", d.Receives}
+	if err != nil {
+		args = append(args, "kind", fault.KindOf(err).String(), "error", err.Error(), "again_s", int(again.Seconds()))
+	}
+	log.Log(ctx, level, "done", append(args, d.note...)...)
+	return done
+}
+
+func contained(ctx context.Context, process Process, d *Delivery) (err error) {
+	defer func() {
+		if p := recover(); p != nil {
+			d.Log.ErrorContext(ctx, "panic", "stack", string(debug.Stack()))
+			err = fault.New(fault.Internal, "The message made the worker panic; the log has the stack.")
+		}
+	}()
+	return process(ctx, d)
+}
+
+func aside(err error, receives int) bool {
+	switch fault.KindOf(err) {
+	case fault.Invalid, fault.TooLarge, fault.Conflict, fault.NotFound:
+		return true
+	case fault.Internal:
+		return receives >= maxDefects
+	}
+	return false
+}
+
+// delay is how long to wait for the next delivery, up to a tenth longer at
+// random, so that what failed together does not return together.
+func delay(err error, receives int, now time.Time) time.Duration {
+	f := fault.As(err)
+	wait := lastDelay
+	switch {
+	case f.Kind == fault.Busy && f.RetryAt.After(now):
+		wait = f.RetryAt.Sub(now)
+	case f.Kind == fault.Unauthorized:
+		wait = unauthorizedDelay
+	case receives <= 8:
+		wait = min(firstDelay<<(receives-1), lastDelay)
+	}
+	return min(wait+rand.N(wait/10+1), maxDelay)
+}
+
+// Reason is the attribute of a message that was put aside: why.
+const Reason = "reason"
+
+// putAside moves a message to the dead-letter queue with its reason. If it
+// cannot be moved, it stays.
+func (e *Edge) putAside(ctx context.Context, m events.SQSMessage, cause error, log *slog.Logger) bool {
+	reason := fault.As(cause)
+	text := reason.Kind.String()
+	if reason.Member != "" {
+		text += ": " + reason.Member
+	}
+	if reason.Message != "" {
+		text += ": " + reason.Message
+	}
+	if reason.Err != nil {
+		text += " (" + reason.Err.Error() + ")"
+	}
+	if len(text) > 1000 {
+		text = text[:1000]
+	}
+	err := e.DeadLetters.Send(ctx, Message{
+		Body: m.Body, Group: cmp.Or(m.Attributes["MessageGroupId"], "none"), // one posted by hand may lack it
+		Attributes: map[string]string{Reason: printable(text), "source": m.MessageId, "receives": m.Attributes["ApproximateReceiveCount"]},
+	})
+	if err != nil {
+		log.ErrorContext(ctx, "could not put the message aside; it stays on its queue", "error", err)
+		return false
+	}
+	return true
+}
+
+// printable replaces what SQS does not take in an attribute.
+func printable(s string) string {
+	out := make([]rune, 0, len(s))
+	for _, r := range s {
+		if r < 0x20 || r == 0xFFFD || r == 0xFFFE || r == 0xFFFF {
+			r = '?'
+		}
+		out = append(out, r)
+	}
+	return string(out)
+}
