@@ -16,6 +16,7 @@ SAM := SAM_CLI_TELEMETRY=0 $(VENV)/bin/sam
 # What AWS calls a processor that Go calls amd64.
 processor = $(if $(filter amd64,$(1)),x86_64,$(1))
 require-event = @test -n "$(FN)" -a -n "$(EVENT)" || { echo "say which function and event, for example FN=contact-find EVENT=events/contact-find/found.json" >&2; exit 2; }
+BENCHMARKS = $(shell grep -rl '^func Benchmark' --include='*_test.go' local shared | xargs -n1 dirname | sort -u | sed 's|^|./|')
 HOST_ARCH = $(shell go env GOHOSTARCH)
 HOST_OS = $(shell go env GOHOSTOS)
 HOST_BUILD := .aws-sam/host
@@ -103,11 +104,11 @@ sam-invoke: sam-build ## Start one built function with sam local: make sam-invok
 
 .PHONY: bench
 bench: ## Measure: requests to Rule, overhead, sizes, start times, orders a second
-	go test -run '^$$' -bench . -benchmem ./...
+	go test -run '^$$' -bench . $(BENCHMARKS)
 
 .PHONY: bench-short
 bench-short: ## Run every benchmark once, so that none rots
-	go test -run '^$$' -bench . -benchtime 1x ./...
+	go test -run '^$$' -bench . -benchtime 1x $(BENCHMARKS)
 
 .PHONY: fuzz-short
 fuzz-short: ## Run every fuzz test for ten seconds

@@ -9,6 +9,7 @@ import (
 	"net/http/httptest"
 	"net/url"
 	"strconv"
+	"strings"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -43,6 +44,9 @@ var operations = []operation{
 	}},
 	{"get", func(s *shop) func() {
 		return func() { s.call("GET", "/contacts/"+knownID, nil) }
+	}},
+	{"get-unknown", func(s *shop) func() {
+		return func() { s.answered(http.StatusNotFound, "GET", "/contacts/1", nil) }
 	}},
 	{"add-new", func(s *shop) func() {
 		email := s.email()
@@ -148,7 +152,7 @@ var batch = operation{"order-batch-of-10", func(s *shop) func() {
 func BenchmarkConnections(b *testing.B) {
 	for _, protocol := range []string{"HTTP/1.1", "HTTP/2.0"} {
 		for _, op := range append([]operation{batch}, operations...) {
-			b.Run(protocol[:len("HTTP/1")][5:]+"/"+op.name, func(b *testing.B) { connections(b, protocol, op) })
+			b.Run(strings.ToLower(protocol[:4])+protocol[5:6]+"/"+op.name, func(b *testing.B) { connections(b, protocol, op) })
 		}
 	}
 }

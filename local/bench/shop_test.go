@@ -113,10 +113,16 @@ func (s *shop) request(method, path string, body []byte) *http.Request {
 // call sends a request as a till does. Anything but 200 ends the benchmark.
 func (s *shop) call(method, path string, body []byte) []byte {
 	s.b.Helper()
+	return s.answered(http.StatusOK, method, path, body)
+}
+
+// answered is call for another status.
+func (s *shop) answered(status int, method, path string, body []byte) []byte {
+	s.b.Helper()
 	w := httptest.NewRecorder()
 	s.Gateway.ServeHTTP(w, s.request(method, path, body))
-	if w.Code != http.StatusOK {
-		s.b.Fatalf("%s %s: status %d, want 200; body %s", method, path, w.Code, w.Body)
+	if w.Code != status {
+		s.b.Fatalf("%s %s: status %d, want %d; body %s", method, path, w.Code, status, w.Body)
 	}
 	return w.Body.Bytes()
 }

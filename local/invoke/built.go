@@ -14,6 +14,7 @@ import (
 	"sitoo-rule/local/deployment"
 	"sitoo-rule/local/fakerule"
 	"sitoo-rule/local/runtimeapi"
+	"sitoo-rule/local/stack"
 	"sitoo-rule/local/template"
 )
 
@@ -30,7 +31,7 @@ func built(root, endpoint string) runner {
 		if cfg.Region == "" {
 			cfg.Region = template.Region
 		}
-		d, err := deployment.Make(ctx, cfg, t, "sitoo-rule-local-", "alias/sitoo-rule-local-secrets")
+		d, err := deployment.Make(ctx, cfg, t, stack.Prefix, stack.Alias)
 		if err != nil {
 			return out, err
 		}

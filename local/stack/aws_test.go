@@ -22,7 +22,7 @@ func TestDayOverAWS(t *testing.T) {
 		return
 	}
 	r := newRig(t, options{Options: stack.Options{Cloud: &cfg}})
-	r.books = dynamo.NewLedger(dynamodb.NewFromConfig(cfg), "sitoo-rule-local-LedgerTable")
+	r.books = dynamo.NewLedger(dynamodb.NewFromConfig(cfg), stack.Prefix+"LedgerTable")
 	playDay(t, r, func() {
 		ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
 		defer cancel()

@@ -3,75 +3,30 @@ package stack
 import (
 	"context"
 	"fmt"
-	"strconv"
-	"time"
 
 	"github.com/aws/aws-lambda-go/lambda"
 	"github.com/aws/aws-sdk-go-v2/service/sqs"
 
 	"sitoo-rule/local/awslocal"
+	"sitoo-rule/local/deployment"
 	"sitoo-rule/local/template"
 	"sitoo-rule/shared/app"
 	"sitoo-rule/shared/customer/phone"
 )
 
-// prefix is what everything that the stack creates at an AWS endpoint is called,
-// so that it is told apart there.
-const prefix = "sitoo-rule-local-"
+// What the stack makes at an AWS endpoint is called by these, so that it is told
+// apart there and found again.
+const (
+	Prefix = "sitoo-rule-local-"
+	Alias  = "alias/sitoo-rule-local-secrets"
+)
 
 // inCloud gives functions the parts that they have in Lambda, against
 // Options.Cloud.
 func (s *Stack) inCloud(ctx context.Context, o Options) (func(id, attr string) (string, error), func(template.Function, func(string) string) (app.Parts, error), error) {
-	var tables []awslocal.Table
-	for _, t := range o.Template.Tables {
-		tables = append(tables, awslocal.Table{
-			Name: prefix + t.ID, Hash: awslocal.Key(t.Hash), Range: awslocal.Key(t.Sort), TTL: t.TTL,
-		})
-	}
-	if err := awslocal.CreateTables(ctx, *o.Cloud, tables); err != nil {
-		return nil, nil, fmt.Errorf("create tables: %w", err)
-	}
-	name := func(q template.Queue) string {
-		if q.FIFO {
-			return prefix + q.ID + ".fifo"
-		}
-		return prefix + q.ID
-	}
-	var queues []awslocal.Queue
-	for _, q := range o.Template.Queues {
-		seconds := func(d time.Duration) string { return strconv.Itoa(int(d.Seconds())) }
-		w := awslocal.Queue{Name: name(q), MaxReceives: q.MaxReceives, Attributes: map[string]string{
-			"VisibilityTimeout": seconds(q.Visibility), "MessageRetentionPeriod": seconds(q.Retention), "DelaySeconds": seconds(q.Delay),
-		}}
-		if q.FIFO {
-			w.Attributes["FifoQueue"] = "true"
-			w.Attributes["ContentBasedDeduplication"] = strconv.FormatBool(q.ContentDedup)
-		}
-		if q.DeadLetters != "" {
-			dead, _ := o.Template.Queue(q.DeadLetters)
-			w.DeadLetters = name(dead)
-		}
-		queues = append(queues, w)
-	}
-	created, err := awslocal.CreateQueues(ctx, *o.Cloud, queues)
+	d, err := deployment.Make(ctx, *o.Cloud, o.Template, Prefix, Alias)
 	if err != nil {
-		return nil, nil, fmt.Errorf("create queues: %w", err)
-	}
-	key, err := awslocal.CreateKey(ctx, *o.Cloud, "alias/"+prefix+"secrets")
-	if err != nil {
-		return nil, nil, fmt.Errorf("create key: %w", err)
-	}
-	resolve := func(id, attr string) (string, error) {
-		if q, ok := o.Template.Queue(id); ok {
-			if attr == "Arn" {
-				return created[name(q)].ARN, nil
-			}
-			return created[name(q)].URL, nil
-		}
-		if _, ok := o.Template.Table(id); ok {
-			return prefix + id, nil
-		}
-		return key, nil // the only other resource that functions are told of
+		return nil, nil, err
 	}
 	parts := func(_ template.Function, env func(string) string) (app.Parts, error) {
 		c, err := app.FromEnv(env)
@@ -98,15 +53,22 @@ func (s *Stack) inCloud(ctx context.Context, o Options) (func(id, attr string) (
 		return p, nil
 	}
 	for _, source := range o.Template.EventSources {
-		q, _ := o.Template.Queue(source.Queue)
 		f, _ := o.Template.Function(source.Function)
+		url, err := d.Resolve(source.Queue, "")
+		if err != nil {
+			return nil, nil, fmt.Errorf("event source %s: %w", source.ID, err)
+		}
+		arn, err := d.Resolve(source.Queue, "Arn")
+		if err != nil {
+			return nil, nil, fmt.Errorf("event source %s: %w", source.ID, err)
+		}
 		poller := &awslocal.Poller{
-			Client: sqs.NewFromConfig(*o.Cloud), Queue: created[name(q)], BatchSize: source.BatchSize, PartialFailures: source.PartialBatch,
+			Client: sqs.NewFromConfig(*o.Cloud), Queue: awslocal.Created{URL: url, ARN: arn}, BatchSize: source.BatchSize, PartialFailures: source.PartialBatch,
 			Concurrency: 2, Timeout: f.Timeout, Log: o.Log, Handler: worker{s, f.Name},
 		}
 		s.workers = append(s.workers, poller.Run)
 	}
-	return resolve, parts, nil
+	return d.Resolve, parts, nil
 }
 
 // worker is a function by name, which may not be made yet.

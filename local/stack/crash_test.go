@@ -300,7 +300,7 @@ func TestRuleFailsAnOrder(t *testing.T) {
 				"new":   func(o map[string]any) { o["email"], o["phone"] = "ny@example.com", "0701740699" },
 			} {
 				for n := 0; ; n++ {
-					r := newRig(t, options{seeded: true, Options: patience(300 * time.Millisecond)})
+					r := newRig(t, options{seeded: true, Options: patience(time.Second)})
 					r.want(r.call("GET", "/lookup_contacts", nil), 200) // the account exists
 					struck := failOnce(r, n, fault)
 					r.want(r.call("POST", "/transactions", sale(710000, change)), 200)
@@ -347,7 +347,7 @@ func TestRuleFailsTheTill(t *testing.T) {
 			t.Parallel()
 			for callName, do := range calls {
 				for n := 0; ; n++ {
-					r := newRig(t, options{seeded: true, Options: patience(300 * time.Millisecond)})
+					r := newRig(t, options{seeded: true, Options: patience(time.Second)})
 					r.want(r.call("GET", "/lookup_contacts", nil), 200)
 					struck := failOnce(r, n, fault)
 					a := do(r)

@@ -235,7 +235,7 @@ func TestQueueFails(t *testing.T) {
 // Rule hangs: the till still gets its sentence, after at most two tries.
 func TestTwoTriesAtMost(t *testing.T) {
 	t.Parallel()
-	r := newRig(t, options{seeded: true, Options: patience(100 * time.Millisecond)})
+	r := newRig(t, options{seeded: true, Options: patience(time.Second)})
 	r.want(r.call("GET", "/lookup_contacts", nil), 200)
 	r.rule.ResetRequests()
 	r.rule.SetFault(func(*http.Request, []byte) *fakerule.Fault { return &fakerule.Fault{Kind: fakerule.FaultHang} })

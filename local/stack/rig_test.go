@@ -18,6 +18,7 @@ import (
 	"sitoo-rule/local/stack"
 	"sitoo-rule/local/template"
 	"sitoo-rule/shared/account"
+	"sitoo-rule/shared/app"
 	"sitoo-rule/shared/order"
 )
 
@@ -68,6 +69,13 @@ func loadTemplate(t testing.TB) *template.Template {
 	if err != nil {
 		t.Fatal(err)
 	}
+	// No test is about how fast this machine is.
+	for i := range tpl.Functions {
+		tpl.Functions[i].Timeout = 2 * time.Minute
+	}
+	for i := range tpl.Queues {
+		tpl.Queues[i].Visibility = time.Hour
+	}
 	return tpl
 }
 
@@ -87,6 +95,16 @@ func newRig(t *testing.T, o options) *rig {
 	o.Template = loadTemplate(t)
 	if o.RuleURL == "" {
 		o.RuleURL = backend.URL
+	}
+	if o.Patience == 0 {
+		o.Patience = time.Minute
+	}
+	change := o.Change
+	o.Change = func(function string, p *app.Parts) {
+		p.Budget = 2 * time.Minute
+		if change != nil {
+			change(function, p)
+		}
 	}
 	o.Now, o.Pause, o.Log = r.clock.Now, -1, slog.New(slog.NewJSONHandler(r.logs, nil))
 	s, err := stack.New(t.Context(), o.Options)
@@ -173,7 +191,7 @@ func (r *rig) want(a answer, status int) any {
 // drain waits until the queues have nothing to do now.
 func (r *rig) drain() {
 	r.t.Helper()
-	ctx, cancel := context.WithTimeout(r.t.Context(), 30*time.Second)
+	ctx, cancel := context.WithTimeout(r.t.Context(), 3*time.Minute)
 	defer cancel()
 	if err := r.Broker.Drain(ctx); err != nil {
 		r.t.Fatalf("queues do not come to rest: %v", err)

@@ -31,6 +31,7 @@ type Parts struct {
 	Phones      customer.Phones
 	Log         *slog.Logger
 	Now         func() time.Time
+	Budget      time.Duration // see spi.Edge
 }
 
 // Function makes a function's handler of its parts.
@@ -44,7 +45,7 @@ func (p Parts) directory() *account.Directory {
 }
 
 func (p Parts) edge() *spi.Edge {
-	return &spi.Edge{Accounts: p.directory(), Rule: p.Rule, Log: p.Log, Now: p.Now}
+	return &spi.Edge{Accounts: p.directory(), Rule: p.Rule, Log: p.Log, Now: p.Now, Budget: p.Budget}
 }
 
 func (p Parts) customers() *customer.Service {
@@ -89,7 +90,10 @@ func OrderWorker(p Parts) lambda.Handler {
 	edge := &worker.Edge{Queue: p.OrdersDelay, DeadLetters: p.DeadLetters, Log: p.Log, Now: p.Now}
 	return edge.Handler("order-worker", func(ctx context.Context, d *worker.Delivery) error {
 		m, id, r, err := w.Work(ctx, d.Body, newAttempt())
-		d.Note("account", m.Account, "order", id, "request", m.Request, "waited_ms", p.Now().Sub(m.Received).Milliseconds())
+		d.Note("account", m.Account, "order", id, "request", m.Request)
+		if !m.Received.IsZero() { // one posted by hand may not say
+			d.Note("waited_ms", p.Now().Sub(m.Received).Milliseconds())
+		}
 		if r != nil {
 			u := r.Usage()
 			d.Note("rule_requests", r.Calls(), "rule_used", u.Used, "rule_errors_percent", u.ErrorsShare)

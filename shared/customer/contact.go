@@ -7,6 +7,7 @@ import (
 	"encoding/json"
 	"regexp"
 	"strings"
+	"sync"
 	"time"
 	"unicode"
 	"unicode/utf8"
@@ -260,13 +261,21 @@ func parseDate(v string) (time.Time, bool) {
 	return time.Time{}, false
 }
 
-var email = regexp.MustCompile(`^[^\s@<>()\[\],;:"\\]{1,64}@([a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?\.)+[a-z][a-z0-9-]{0,61}[a-z0-9]$`)
+// The expressions are compiled when they are first used: not every function that
+// links this package reads what people type.
+var email = sync.OnceValue(func() *regexp.Regexp {
+	return regexp.MustCompile(`^[^\s@<>()\[\],;:"\\]{1,64}@([a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?\.)+[a-z][a-z0-9-]{0,61}[a-z0-9]$`)
+})
 
 // NormaliseEmail returns an email address in lower case, as Rule keeps it; ok
 // is false for anything that is not one whole address.
 func NormaliseEmail(raw string) (mail string, ok bool) {
+	if !utf8.ValidString(raw) { // ToLower would mend it
+		return "", false
+	}
 	mail = strings.ToLower(strings.TrimSpace(raw))
-	if len(mail) > 254 || !utf8.ValidString(mail) || !email.MatchString(mail) || strings.Contains(mail, "..") || strings.ContainsFunc(mail, unicode.IsControl) {
+	invisible := func(r rune) bool { return !unicode.IsPrint(r) }
+	if len(mail) > 254 || !email().MatchString(mail) || strings.Contains(mail, "..") || strings.ContainsFunc(mail, invisible) {
 		return "", false
 	}
 	return mail, true

@@ -96,7 +96,9 @@ func both(ctx context.Context, r *rule.Session, who rule.Identifier) (rule.Subsc
 		values, ferr = fields(ctx, r, who)
 	}()
 	sub, err := r.Subscriber(ctx, who)
-	if err != nil {
+	if err != nil && fault.KindOf(err) == fault.Unavailable {
+		// Only then: giving up a request costs its connection, and after an
+		// answer such as 404 the other one's is a moment away.
 		cancel()
 	}
 	<-done
@@ -316,10 +318,9 @@ func changed(want, have Contact) Contact {
 			out.Lists[m] = v
 		}
 	}
-	if v, ok := want.Flags[AcceptsMail]; ok {
-		if now, known := have.Flags[AcceptsMail]; !known || now != v {
-			out.Flags[AcceptsMail] = v
-		}
+	// What was never asked shows as no: an echo of that is not an answer.
+	if v, ok := want.Flags[AcceptsMail]; ok && v != have.Flags[AcceptsMail] {
+		out.Flags[AcceptsMail] = v
 	}
 	return out
 }

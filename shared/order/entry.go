@@ -306,7 +306,8 @@ func join(rows [][]byte) json.RawMessage {
 
 // length counts a value's characters as Rule may store them: what it encodes
 // again as JSON can turn "ö" into six characters and "/" into two (assumed: the
-// way of its platform's encoder).
+// way of its platform's encoder). Go's encoder, on the way there, turns "&" into
+// six.
 func length(value any) int {
 	switch v := value.(type) {
 	case string:
@@ -329,7 +330,7 @@ func escaped(s string) int {
 		switch {
 		case r > 0xFFFF:
 			n += 12
-		case r > 0x7E || r < 0x20:
+		case r > 0x7E || r < 0x20, r == '<' || r == '>' || r == '&':
 			n += 6
 		case r == '/' || r == '"' || r == '\\':
 			n += 2

@@ -47,6 +47,9 @@ func (w *Worker) Work(ctx context.Context, body, attempt string) (m Message, id 
 	if o.Date.IsZero() {
 		o.Date = m.Received
 	}
+	if o.Date.IsZero() { // a message posted by hand
+		o.Date = w.Now()
+	}
 	a, err := w.Directory.Get(ctx, m.Account)
 	if errors.Is(err, account.ErrNotFound) {
 		return m, o.ID, nil, fault.Wrap(fault.NotFound, err, "There is no account with the message's account id.")

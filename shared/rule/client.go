@@ -8,6 +8,7 @@ package rule
 import (
 	"bytes"
 	"context"
+	"crypto/sha256"
 	"crypto/tls"
 	"encoding/json"
 	"errors"
@@ -55,14 +56,44 @@ type Config struct {
 	Patience time.Duration
 }
 
-// Client holds what all accounts share: the connections. It is safe for
-// concurrent use and built once per process.
+// Client holds what all accounts share, the connections, and what is known of
+// each account's limits. It is safe for concurrent use and built once per
+// process.
 type Client struct {
 	url      string
 	http     *http.Client
 	now      func() time.Time
 	pause    time.Duration
 	patience time.Duration
+
+	mu     sync.Mutex
+	limits map[[sha256.Size]byte]*limits
+}
+
+// limits is what this process knows of one account's limits. All sessions of a
+// key share it: what one is told, the others keep to at once.
+type limits struct {
+	mu    sync.Mutex
+	until time.Time
+	usage Usage
+}
+
+// maxLimits bounds how many accounts a process remembers.
+const maxLimits = 10_000
+
+func (c *Client) limitsOf(key string) *limits {
+	id := sha256.Sum256([]byte(key))
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	l, ok := c.limits[id]
+	if !ok {
+		if c.limits == nil || len(c.limits) >= maxLimits {
+			c.limits = map[[sha256.Size]byte]*limits{}
+		}
+		l = &limits{usage: Usage{Allowed: -1, Used: -1, ErrorLimit: -1, ErrorsShare: -1}}
+		c.limits[id] = l
+	}
+	return l
 }
 
 // New returns a Client.
@@ -111,8 +142,8 @@ type Usage struct {
 }
 
 // Session is one account's use of the Client. It is safe for concurrent use;
-// once Rule has said 429, every further call is refused here, without a
-// request, until the block is over.
+// once Rule has said 429, every further call of the account is refused in this
+// process, without a request, until the block is over.
 type Session struct {
 	c       *Client
 	key     string
@@ -120,20 +151,20 @@ type Session struct {
 	onBlock func(ctx context.Context, until time.Time)
 
 	calls atomic.Int64
-	mu    sync.Mutex
-	until time.Time
-	usage Usage
+	*limits
 }
 
 // Session returns a session for an API key. blockedUntil is what is already
 // known of a block (zero: nothing); onBlock, which may be nil, is told of a new
 // one, so that it can be shared with other processes.
 func (c *Client) Session(key string, blockedUntil time.Time, onBlock func(ctx context.Context, until time.Time)) *Session {
-	return &Session{
-		c: c, key: key, onBlock: onBlock, until: blockedUntil,
-		redact: redactor(key),
-		usage:  Usage{Allowed: -1, Used: -1, ErrorLimit: -1, ErrorsShare: -1},
+	s := &Session{c: c, key: key, onBlock: onBlock, redact: redactor(key), limits: c.limitsOf(key)}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if blockedUntil.After(s.until) {
+		s.until = blockedUntil
 	}
+	return s
 }
 
 // Calls returns how many requests the session has sent to Rule, second tries

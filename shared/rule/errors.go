@@ -12,7 +12,6 @@ import (
 	"strconv"
 	"strings"
 	"time"
-	_ "time/tzdata" // Lambda's image has no time zones, and Rule's clock is Stockholm's
 	"unicode"
 
 	"sitoo-rule/shared/fault"
@@ -265,18 +264,6 @@ const (
 	// maxBlock keeps a garbled answer from silencing an account for long.
 	maxBlock = time.Hour
 )
-
-// Stockholm is the time zone of Rule's clock: timestamps without a zone, in
-// fields and in Retry-After, are local there.
-var Stockholm = mustLoad("Europe/Stockholm")
-
-func mustLoad(name string) *time.Location {
-	l, err := time.LoadLocation(name)
-	if err != nil {
-		panic(err) // cannot happen: the zones are linked in
-	}
-	return l
-}
 
 // TimeLayout is how Rule writes a date and time, local to Stockholm.
 const TimeLayout = "2006-01-02 15:04:05"

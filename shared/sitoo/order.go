@@ -138,7 +138,7 @@ func WithoutPersonalID(body []byte) (json.RawMessage, error) {
 }
 
 func (o object) state(name string) int {
-	if _, ok := o.raw(name); !ok {
+	if strings.TrimSpace(o.text(name)) == "" { // not a 0, which is "open"
 		return Unsaid
 	}
 	n := o.integer(name)

@@ -6,6 +6,7 @@ package spi
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"encoding/base64"
 	"encoding/json"
@@ -27,9 +28,8 @@ import (
 )
 
 const (
-	// budget is what one request may take: a till gives up after 10 s, and the
-	// answer has to travel.
-	budget = 8 * time.Second
+	// defaultBudget: a till gives up after 10 s, and the answer has to travel.
+	defaultBudget = 8 * time.Second
 	// maxBody is more than a contact with every member filled in.
 	maxBody = 1 << 20
 	// maxOrder is what Lambda passes on of a body, with room for its quoting.
@@ -42,6 +42,8 @@ type Edge struct {
 	Rule     *rule.Client
 	Log      *slog.Logger
 	Now      func() time.Time
+	// Budget is what one request may take, 8 s if zero.
+	Budget time.Duration
 }
 
 // Request is one call as an operation sees it.
@@ -73,7 +75,7 @@ type option struct {
 func (e *Edge) handler(name string, o option, op Operation) lambda.Handler {
 	return lambda.NewHandler(func(ctx context.Context, in events.APIGatewayProxyRequest) (out events.APIGatewayProxyResponse, _ error) {
 		start := time.Now()
-		ctx, cancel := context.WithTimeout(ctx, budget)
+		ctx, cancel := context.WithTimeout(ctx, cmp.Or(e.Budget, defaultBudget))
 		defer cancel()
 		id := in.RequestContext.RequestID
 		log := e.Log.With("operation", name, "request", id)

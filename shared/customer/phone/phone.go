@@ -31,7 +31,8 @@ func Parser(country string) func(raw string) (e164 string, ok bool) {
 				return "", false
 			}
 		}
-		n, err := phonenumbers.Parse(raw, country)
+		// The library knows all of these marks but the narrow space.
+		n, err := phonenumbers.Parse(strings.ReplaceAll(raw, "\u202f", " "), country)
 		if err != nil || !phonenumbers.IsValidNumber(n) || n.GetExtension() != "" {
 			return "", false
 		}
