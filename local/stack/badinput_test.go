@@ -141,6 +141,13 @@ func TestLiberalInput(t *testing.T) {
 	if card["membernumber"] != "77" || card["namelast"] != "" {
 		t.Errorf("card %v", card)
 	}
+	// A plus that was not encoded arrives as a space.
+	r.want(r.call("POST", "/contacts", map[string]any{"email": "a+b@example.com"}), 200)
+	for _, query := range []string{"key=+46701740605", "key=+46+70-174+06+05", "key=a+b@example.com", "key=%20070-174%2006%2005"} {
+		if found := r.want(r.call("GET", "/contacts?"+query, nil), 200).([]any); len(found) != 1 {
+			t.Errorf("%s finds %v", query, found)
+		}
+	}
 	// A name that is no header and no markup for anybody.
 	evil := `"><script>alert(1)</script>%0d%0aX-Evil: 1`
 	r.want(r.call("PUT", "/contacts/"+id, map[string]any{"namefirst": evil}), 200)

@@ -38,9 +38,14 @@ func FromEnv(getenv func(string) string) (Config, error) {
 	if c.RuleURL == "" {
 		c.RuleURL = rule.DefaultURL
 	}
-	for name, v := range map[string]string{"RULE_URL": c.RuleURL, "ORDERS_QUEUE_URL": c.OrdersQueue, "ORDERS_DEAD_LETTERS_URL": c.OrdersDeadLetters, "AWS_ENDPOINT_URL": c.Endpoint} {
-		if u, err := url.Parse(v); v != "" && (err != nil || u.Scheme != "http" && u.Scheme != "https" || u.Host == "") {
-			errs = append(errs, fmt.Errorf("%s is not an http or https URL", name))
+	for _, v := range []struct{ name, url string }{
+		{"RULE_URL", c.RuleURL},
+		{"ORDERS_QUEUE_URL", c.OrdersQueue},
+		{"ORDERS_DEAD_LETTERS_URL", c.OrdersDeadLetters},
+		{"AWS_ENDPOINT_URL", c.Endpoint},
+	} {
+		if u, err := url.Parse(v.url); v.url != "" && (err != nil || u.Scheme != "http" && u.Scheme != "https" || u.Host == "") {
+			errs = append(errs, fmt.Errorf("%s is not an http or https URL", v.name))
 		}
 	}
 	if c.Country == "" {

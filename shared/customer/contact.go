@@ -5,6 +5,7 @@ package customer
 
 import (
 	"encoding/json"
+	"maps"
 	"regexp"
 	"strings"
 	"sync"
@@ -64,6 +65,16 @@ type Contact struct {
 	Lists map[Member][]string // Consents, Vouchers
 	// BonusChecks and Promotions are the raw JSON that Rule holds, nil if none.
 	BonusChecks, Promotions json.RawMessage
+}
+
+// withoutConsents returns the contact less what Rule must be told of in its own
+// way first.
+func (c Contact) withoutConsents() Contact {
+	c.Flags, c.Lists = maps.Clone(c.Flags), maps.Clone(c.Lists)
+	delete(c.Flags, AcceptsEmail)
+	delete(c.Flags, AcceptsSMS)
+	delete(c.Lists, Consents)
+	return c
 }
 
 // kind is how a member is written in Rule and read from a till.
@@ -221,6 +232,9 @@ func normaliseText(m Member, k kind, raw string, phones Phones) (string, error) 
 		}
 		return mail, nil
 	case number:
+		if identity(v) {
+			return "", fault.Bad(name, "is a personal number, a phone number such as 070-174 06 05 is expected")
+		}
 		e164, ok := phones(v)
 		if !ok {
 			return "", fault.Bad(name, "is not a phone number, something like 070-174 06 05 or +46701740605 is expected")
@@ -335,15 +349,20 @@ func ParseKey(raw string, phones Phones) Key {
 		mail, _ := NormaliseEmail(raw)
 		return Key{Email: mail}
 	}
-	// A country code makes it a phone number. Ten digits that start with 0 are
-	// one too, whatever date they spell, unless they are written as six and
-	// four. All else that looks like a personal number is one.
-	dialled := strings.HasPrefix(raw, "+") || strings.HasPrefix(raw, "0") && len(unmarked(raw)) == 10 && !sixAndFour.MatchString(raw)
-	if personalNumber(raw) && !dialled {
+	if identity(raw) {
 		return Key{}
 	}
 	e164, _ := phones(raw)
 	return Key{Phone: e164}
+}
+
+// identity tells a personal identity number from a phone number that spells a
+// date. A country code makes it a phone number. Ten digits that start with 0 are
+// one too, unless they are written as six and four. All else that looks like a
+// personal number is one.
+func identity(raw string) bool {
+	dialled := strings.HasPrefix(raw, "+") || strings.HasPrefix(raw, "0") && len(unmarked(raw)) == 10 && !sixAndFour.MatchString(raw)
+	return personalNumber(raw) && !dialled
 }
 
 // TextMembers returns the members that a Contact keeps in Text, in the order of

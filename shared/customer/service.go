@@ -137,18 +137,22 @@ func (s *Service) Add(ctx context.Context, r *rule.Session, account string, in C
 	if c.Flags[AcceptsEmail] || c.Flags[AcceptsSMS] {
 		tags = append(tags, NewsletterTag)
 	}
-	sub, err := s.upsert(ctx, r, rule.Upsert{Email: mail, Phone: number, Fields: fieldsOf(c, false), Tags: tags})
+	sub, err := s.upsert(ctx, r, rule.Upsert{Email: mail, Phone: number, Fields: fieldsOf(c.withoutConsents(), false), Tags: tags})
 	if err != nil {
 		return 0, refusal(err, c, true)
 	}
 	// Registering somebody anew never lifts a suppression: an edit does, where
-	// it can tell that the suppression was the till's own.
+	// it can tell that the suppression was the till's own. For that reason what
+	// is noted of an earlier one is not overwritten here either.
 	var stop []string
+	note := Contact{Flags: map[Member]bool{}}
 	for _, m := range []Member{AcceptsEmail, AcceptsSMS} {
 		if v, ok := c.Flags[m]; ok && !v && accepts(sub, m) {
 			stop = append(stop, channels[m])
+			note.Flags[m] = false
 		}
 	}
+	chosen := false
 	err = inParallel(
 		func() error {
 			if len(stop) == 0 {
@@ -156,10 +160,18 @@ func (s *Service) Add(ctx context.Context, r *rule.Session, account string, in C
 			}
 			return r.Suppress(ctx, sub.ID, stop...)
 		},
-		func() error { return s.choose(ctx, r, sub.ID, choices) },
+		func() (err error) { chosen, err = s.choose(ctx, r, sub.ID, choices); return err },
 	)
 	if err != nil {
 		return 0, half(err)
+	}
+	if chosen {
+		note.Lists = map[Member][]string{Consents: c.Lists[Consents]}
+	}
+	if notes := fieldsOf(note, true); len(notes) > 0 {
+		if err := s.update(ctx, r, sub.ID, rule.Change{Fields: notes}); err != nil {
+			return 0, half(err)
+		}
 	}
 	for _, k := range []Key{{Email: mail}, {Phone: number}} {
 		if !k.Zero() {
@@ -276,11 +288,13 @@ func (s *Service) Update(ctx context.Context, r *rule.Session, account string, i
 	}
 
 	later, apply := s.marketing(ctx, r, sub, have, want, values)
-	if len(choices) > 0 {
-		later.Lists = map[Member][]string{Consents: want.Lists[Consents]}
-	}
-	if err := inParallel(apply, func() error { return s.choose(ctx, r, id, choices) }); err != nil {
+	chosen := false
+	err = inParallel(apply, func() (err error) { chosen, err = s.choose(ctx, r, id, choices); return err })
+	if err != nil {
 		return half(err)
+	}
+	if chosen {
+		later.Lists = map[Member][]string{Consents: want.Lists[Consents]}
 	}
 	if notes := fieldsOf(later, true); len(notes) > 0 {
 		if err := s.update(ctx, r, id, rule.Change{Fields: notes}); err != nil {
@@ -461,7 +475,7 @@ func (s *Service) preferenceGroups(ctx context.Context, r *rule.Session, account
 	}
 	list, err := r.PreferenceGroups(ctx)
 	// An account without the feature answers 404, or refuses (assumed).
-	if k := fault.KindOf(err); err != nil && (k == fault.NotFound || k == fault.Invalid) {
+	if e, ok := errors.AsType[*rule.Error](err); ok && (e.Status == 400 || e.Status == 403 || e.Status == 404) {
 		list, err = nil, nil
 	}
 	if err != nil {
@@ -498,41 +512,66 @@ func (s *Service) choices(ctx context.Context, r *rule.Session, account string, 
 	if err != nil {
 		return nil, err
 	}
-	byGroup := map[int64]map[int64]bool{}
-	for _, g := range groups {
-		for _, p := range g.Preferences {
-			id := strconv.FormatInt(p.ID, 10)
-			if in, ok := differs[id]; ok {
-				if byGroup[g.ID] == nil {
-					byGroup[g.ID] = map[int64]bool{}
-				}
-				byGroup[g.ID][p.ID] = in
-				delete(differs, id)
-			}
+	byGroup, unknown := sortOut(differs, groups)
+	if unknown != "" { // staff may have added it a moment ago
+		s.mu.Lock()
+		delete(s.groups, account)
+		s.mu.Unlock()
+		if groups, err = s.preferenceGroups(ctx, r, account); err != nil {
+			return nil, err
 		}
+		byGroup, unknown = sortOut(differs, groups)
 	}
-	for id, in := range differs {
-		if in { // one that is gone cannot be withdrawn, and need not be
-			return nil, fault.Bad(string(Consents), "names the consent %q, which this shop does not have; GET /consents lists those it has", id)
-		}
+	if unknown != "" {
+		return nil, fault.Bad(string(Consents), "names the consent %q, which this shop does not have; GET /consents lists those it has", unknown)
 	}
 	return byGroup, nil
 }
 
-func (s *Service) choose(ctx context.Context, r *rule.Session, id int64, choices map[int64]map[int64]bool) error {
+// sortOut returns choices by the group that each consent is in. unknown is one
+// that is accepted and in none of them; one that is gone cannot be withdrawn,
+// and need not be.
+func sortOut(differs map[string]bool, groups []rule.PreferenceGroup) (byGroup map[int64]map[int64]bool, unknown string) {
+	byGroup = map[int64]map[int64]bool{}
+	left := maps.Clone(differs)
+	for _, g := range groups {
+		for _, p := range g.Preferences {
+			id := strconv.FormatInt(p.ID, 10)
+			if in, ok := left[id]; ok {
+				if byGroup[g.ID] == nil {
+					byGroup[g.ID] = map[int64]bool{}
+				}
+				byGroup[g.ID][p.ID] = in
+				delete(left, id)
+			}
+		}
+	}
+	for id, in := range left {
+		if in && (unknown == "" || id < unknown) {
+			unknown = id
+		}
+	}
+	return byGroup, unknown
+}
+
+// choose sends choices to Rule. chosen is true if there were any and Rule took
+// them all: only then may they be noted as what the customer accepts.
+func (s *Service) choose(ctx context.Context, r *rule.Session, id int64, choices map[int64]map[int64]bool) (chosen bool, err error) {
+	chosen = len(choices) > 0
 	for group, c := range choices {
 		err := r.SetPreferences(ctx, id, group, c)
 		if k := fault.KindOf(err); err != nil && (k == fault.Invalid || k == fault.NotFound || k == fault.Conflict) {
 			// Somebody who has not confirmed the opt-in cannot have
 			// preferences yet; that is Rule's rule, and trying again is no use.
 			s.Log.WarnContext(ctx, "Rule refuses the consents", "subscriber", id, "error", err)
+			chosen = false
 			continue
 		}
 		if err != nil {
-			return err
+			return false, err
 		}
 	}
-	return nil
+	return chosen, nil
 }
 
 // inParallel runs all functions and returns their first error.

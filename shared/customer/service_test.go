@@ -1,6 +1,7 @@
 package customer_test
 
 import (
+	"context"
 	"fmt"
 	"maps"
 	"net/http"
@@ -341,21 +342,16 @@ func TestMarketing(t *testing.T) {
 		"yes, and no to both later": {
 			nil, []flags{{customer.AcceptsSMS: false}, {customer.AcceptsSMS: true}, {customer.AcceptsEmail: false, customer.AcceptsSMS: false}}, "email api, text_message api", false, map[string]bool{"email": false, "sms": false},
 		},
-		"the customer said no": {suppressed("email", "user"), []flags{{customer.AcceptsEmail: true}}, "email user", false, map[string]bool{"email": false, "sms": true}},
-		"a spam report":        {suppressed("email", "spam"), []flags{{customer.AcceptsEmail: true}}, "email spam", false, map[string]bool{"email": false, "sms": true}},
-		"Rule's staff said no": {suppressed("text_message", "admin"), []flags{{customer.AcceptsSMS: true}}, "text_message admin", false, map[string]bool{"email": true, "sms": false}},
-		"another program's no": {suppressed("email", "api"), []flags{{customer.AcceptsEmail: true}}, "email api", false, map[string]bool{"email": false, "sms": true}},
-		"the till's no, then the customer's": {
-			func(s *shop) {
-				no := customer.Contact{Flags: flags{customer.AcceptsEmail: false}}
-				if err := s.Update(s.t.(*testing.T).Context(), s.r, account, 1, no); err != nil {
-					s.t.Fatal(err)
-				}
-				suppressed("email", "user")(s)
-			}, []flags{{customer.AcceptsEmail: true}}, "email user", false, map[string]bool{"email": false, "sms": true},
-		},
-		"no, where the customer said no": {suppressed("email", "user"), []flags{{customer.AcceptsEmail: false}}, "email user", false, map[string]bool{"email": false, "sms": true}},
-		"the other channel":              {suppressed("text_message", "user"), []flags{{customer.AcceptsEmail: false}, {customer.AcceptsEmail: true}}, "text_message user", true, map[string]bool{"email": true, "sms": false}},
+		"the customer said no":                {suppressed("email", "user"), []flags{{customer.AcceptsEmail: true}}, "email user", false, map[string]bool{"email": false, "sms": true}},
+		"a spam report":                       {suppressed("email", "spam"), []flags{{customer.AcceptsEmail: true}}, "email spam", false, map[string]bool{"email": false, "sms": true}},
+		"Rule's staff said no":                {suppressed("text_message", "admin"), []flags{{customer.AcceptsSMS: true}}, "text_message admin", false, map[string]bool{"email": true, "sms": false}},
+		"another program's no":                {suppressed("email", "api"), []flags{{customer.AcceptsEmail: true}}, "email api", false, map[string]bool{"email": false, "sms": true}},
+		"the till's no, then the customer's":  {noThen("user"), []flags{{customer.AcceptsEmail: true}}, "email user", false, map[string]bool{"email": false, "sms": true}},
+		"the till's no, then a spam report":   {noThen("spam"), []flags{{customer.AcceptsEmail: true}}, "email spam", false, map[string]bool{"email": false, "sms": true}},
+		"the till's no, then the staff's":     {noThen("admin"), []flags{{customer.AcceptsEmail: true}}, "email admin", false, map[string]bool{"email": false, "sms": true}},
+		"one channel off, the other stays on": {nil, []flags{{customer.AcceptsSMS: false}, {customer.AcceptsSMS: true}, {customer.AcceptsEmail: false}}, "email api", true, map[string]bool{"email": false, "sms": true}},
+		"no, where the customer said no":      {suppressed("email", "user"), []flags{{customer.AcceptsEmail: false}}, "email user", false, map[string]bool{"email": false, "sms": true}},
+		"the other channel":                   {suppressed("text_message", "user"), []flags{{customer.AcceptsEmail: false}, {customer.AcceptsEmail: true}}, "text_message user", true, map[string]bool{"email": true, "sms": false}},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
@@ -383,6 +379,16 @@ func TestMarketing(t *testing.T) {
 				t.Errorf("card: %s", diff)
 			}
 		})
+	}
+}
+
+// noThen is a till's no to email, which somebody else's takes the place of.
+func noThen(source string) func(s *shop) {
+	return func(s *shop) {
+		if err := s.Update(context.Background(), s.r, account, 1, customer.Contact{Flags: flags{customer.AcceptsEmail: false}}); err != nil {
+			s.t.Fatal(err)
+		}
+		suppressed("email", source)(s)
 	}
 }
 
@@ -427,6 +433,66 @@ func TestMarketingOfNewCustomers(t *testing.T) {
 				t.Errorf("Newsletter tag: %v, want %v", got, c.tagged)
 			}
 		})
+	}
+}
+
+// A suppression that another program set through the API is not the till's to
+// lift, however often the till says no and yes; one of the till's own stays so
+// when the customer is registered once more.
+func TestWhoseNo(t *testing.T) {
+	t.Parallel()
+	for name, c := range map[string]struct {
+		foreign bool
+		want    string
+	}{
+		"another program's": {true, "email api"},
+		"the till's own":    {false, ""},
+	} {
+		s := newShop(t, odd)
+		no := customer.Contact{Text: texts{customer.Email: "kund.ett@example.com"}, Flags: flags{customer.AcceptsEmail: false}}
+		if c.foreign {
+			if err := s.rule.Suppress(key, 1, "email", "api"); err != nil {
+				t.Fatal(err)
+			}
+		}
+		for range 2 {
+			if _, err := s.Add(t.Context(), s.r, account, no); err != nil {
+				t.Fatal(err)
+			}
+		}
+		yes := customer.Contact{Flags: flags{customer.AcceptsEmail: true}}
+		if err := s.Update(t.Context(), s.r, account, 1, yes); err != nil {
+			t.Fatal(err)
+		}
+		if got := s.suppressions(1); got != c.want {
+			t.Errorf("%s: suppressions %q, want %q", name, got, c.want)
+		}
+	}
+}
+
+// A topic that staff have just added can be accepted at once.
+func TestNewTopic(t *testing.T) {
+	t.Parallel()
+	s := newShop(t, odd)
+	if _, err := s.ConsentList(t.Context(), s.r, account); err != nil {
+		t.Fatal(err)
+	}
+	s.rule.DefinePreferences(key, append(slices.Clone(topics), fakerule.PreferenceGroup{ID: 9, Name: "Nytt", Preferences: []fakerule.Preference{{ID: 91, Name: "Rea"}}})...)
+	if err := s.Update(t.Context(), s.r, account, 1, customer.Contact{Lists: lists{customer.Consents: {"91"}}}); err != nil {
+		t.Error(err)
+	}
+}
+
+// A personal number in the box for a phone number is not kept as one.
+func TestPersonalNumberAsPhone(t *testing.T) {
+	t.Parallel()
+	for _, number := range []string{"900101-1234", "19900101-1234", "199001011234", "9001011234"} {
+		s := newShop(t, odd)
+		_, err := s.Add(t.Context(), s.r, account, customer.Contact{Text: texts{customer.Email: "ny@example.com", customer.Mobile: number}})
+		wantFault(t, err, fault.Invalid, "mobile", "phone number")
+		if len(s.writes()) != 0 {
+			t.Errorf("%s: something was written", number)
+		}
 	}
 }
 
@@ -560,6 +626,10 @@ func TestPreferencesOfAPendingSubscriber(t *testing.T) {
 	if err := s.Update(t.Context(), s.r, account, 5, customer.Contact{Lists: lists{customer.Consents: {"21"}}}); err != nil {
 		t.Fatalf("update: %v", err)
 	}
+	// What Rule did not take is not shown as taken, and is sent again next time.
+	if card, err := s.Get(t.Context(), s.r, 5); err != nil || len(card.Lists[customer.Consents]) != 0 {
+		t.Errorf("the card shows consents that Rule refused: %v, %v", card.Lists[customer.Consents], err)
+	}
 	if n := strings.Count(s.logs.String(), "Rule refuses the consents"); n < 2 {
 		t.Errorf("the log tells of %d refusals: %s", n, s.logs)
 	}
@@ -577,20 +647,20 @@ func TestTaken(t *testing.T) {
 		says string
 	}{
 		"a new customer of two": {func(s *shop) error {
-			_, err := s.Add(s.t.(*testing.T).Context(), s.r, account, customer.Contact{
+			_, err := s.Add(context.Background(), s.r, account, customer.Contact{
 				Text:  texts{customer.Email: "kund.ett@example.com", customer.Mobile: "+46701740613", customer.FirstName: "Ny"},
 				Flags: flags{customer.AcceptsEmail: false}, Lists: lists{customer.Consents: {"11"}},
 			})
 			return err
 		}, "two different customers"},
 		"somebody's email": {func(s *shop) error {
-			return s.Update(s.t.(*testing.T).Context(), s.r, account, 2, customer.Contact{Text: texts{customer.Email: "Kund.Ett@example.com", customer.FirstName: "Ny"}, Flags: flags{customer.AcceptsEmail: false}})
+			return s.Update(context.Background(), s.r, account, 2, customer.Contact{Text: texts{customer.Email: "Kund.Ett@example.com", customer.FirstName: "Ny"}, Flags: flags{customer.AcceptsEmail: false}})
 		}, "another customer"},
 		"somebody's number": {func(s *shop) error {
-			return s.Update(s.t.(*testing.T).Context(), s.r, account, 2, customer.Contact{Text: texts{customer.Mobile: "070-174 06 05"}, Lists: lists{customer.Consents: {"11"}}})
+			return s.Update(context.Background(), s.r, account, 2, customer.Contact{Text: texts{customer.Mobile: "070-174 06 05"}, Lists: lists{customer.Consents: {"11"}}})
 		}, "another customer"},
 		"somebody's number as phone": {func(s *shop) error {
-			return s.Update(s.t.(*testing.T).Context(), s.r, account, 2, customer.Contact{Text: texts{customer.Phone: "070-174 06 05"}})
+			return s.Update(context.Background(), s.r, account, 2, customer.Contact{Text: texts{customer.Phone: "070-174 06 05"}})
 		}, "another customer"},
 	} {
 		t.Run(name, func(t *testing.T) {

@@ -80,6 +80,9 @@ var kinds = map[int]fault.Kind{
 	http.StatusUnauthorized: fault.Unauthorized, http.StatusNotFound: fault.NotFound,
 	http.StatusConflict: fault.Conflict, http.StatusRequestEntityTooLarge: fault.TooLarge,
 	http.StatusRequestTimeout: fault.Unavailable,
+	// Not in Rule's documentation: what stands in front of it, perhaps. It must
+	// not cost an order.
+	http.StatusForbidden: fault.Unavailable,
 }
 
 // words maps Rule's machine words to the status they come with, for answers

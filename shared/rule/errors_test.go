@@ -52,7 +52,7 @@ func TestErrorAnswers(t *testing.T) {
 			rule.Error{Status: 422, Text: "The given data was invalid.", Fields: map[string][]string{"groups.0.values.3.value": {"The value is too long."}, "groups": {"Is odd."}}},
 			"rule: PUT /v2/subscribers/{}: status 422 (groups, groups.0.values.3.value)",
 		},
-		"v3 other": {403, `{"error":"forbidden","message":"No."}`, fault.Invalid, rule.Error{Status: 403, Code: "forbidden", Text: "No."}, "rule: PUT /v2/subscribers/{}: status 403 forbidden"},
+		"v3 other": {403, `{"error":"forbidden","message":"No."}`, fault.Unavailable, rule.Error{Status: 403, Code: "forbidden", Text: "No."}, "rule: PUT /v2/subscribers/{}: status 403 forbidden"},
 		"v3 sentence in the word's place": {
 			400, `{"error":"kund.ett@example.com is not an address"}`,
 			fault.Invalid,

@@ -50,7 +50,10 @@ func TestRetryAfter(t *testing.T) {
 		"past":                {server: summer, header: "2026-05-14 14:00:00", want: time.Second},
 		"past HTTP date":      {server: summer, header: "Thu, 14 May 2026 11:00:00 GMT", want: time.Second},
 		"in ten years":        {server: summer, header: "2036-05-14 14:00:00", want: time.Hour},
-		"no such day":         {server: summer, header: "2026-02-30 14:00:00", want: unknown},
+		// Only in October does an hour more or less give another reading.
+		"past by most of an hour":   {server: summer, header: "2026-05-14 13:22:16", want: time.Second},
+		"an hour and ten min ahead": {server: summer, header: "2026-05-14 15:22:16", want: time.Hour},
+		"no such day":               {server: summer, header: "2026-02-30 14:00:00", want: unknown},
 
 		// Whoever has a wrong clock, the wait is what lies between Rule's two.
 		"our clock is slow":          {server: summer, header: "2026-05-14 14:25:16", date: "Thu, 14 May 2026 12:15:16 GMT", want: 10 * time.Minute},

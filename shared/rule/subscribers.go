@@ -280,8 +280,7 @@ func (s *Session) Upsert(ctx context.Context, u Upsert) (Subscriber, error) {
 		who["fields"] = u.Fields
 	}
 	var out struct {
-		Subscriber Subscriber      `json:"subscriber"`
-		Suppressed json.RawMessage `json:"suppressed"`
+		Subscriber Subscriber `json:"subscriber"`
 	}
 	err := s.do(ctx, call{
 		method: http.MethodPost, path: "/v2/subscribers", repeats: true, out: &out,

@@ -68,11 +68,11 @@ func Check(body []byte) error {
 			name, _ := tok.(string)
 			top := &stack[n-1]
 			if _, twice := top.seen[name]; twice {
-				top.name = cut(name, 60)
+				top.name = memberName(name)
 				return fault.Bad(path(), "is there twice in one object, once is expected")
 			}
 			top.seen[name] = struct{}{}
-			top.key, top.name = false, cut(name, 60)
+			top.key, top.name = false, memberName(name)
 			continue
 		} else if ok {
 			if n == maxDepth {
@@ -89,6 +89,15 @@ func Check(body []byte) error {
 			stack[n-1].key, stack[n-1].name = true, ""
 		}
 	}
+}
+
+// memberName returns a member's name as it may stand in a sentence and in the
+// log: what is no name could be anything, a person's included.
+func memberName(s string) string {
+	if strings.Trim(s, "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_-") != "" {
+		return "?"
+	}
+	return cut(s, 60)
 }
 
 func cut(s string, n int) string {
@@ -127,9 +136,6 @@ func (o object) raw(name string) (json.RawMessage, bool) {
 	}
 	return raw, true
 }
-
-// has reports whether the member is there, null included.
-func (o object) has(name string) bool { _, ok := o.members[name]; return ok }
 
 // text returns a string; a number or a bool is taken as its JSON.
 func (o object) text(name string) string {

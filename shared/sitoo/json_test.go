@@ -58,6 +58,8 @@ func TestCheck(t *testing.T) {
 		"twice in a row":          {`{"orderid":1,"orderitems":[{"sku":"A"},{"sku":"B","sku":"C"}]}`, "orderitems.sku", "twice"},
 		"twice after an object":   {`{"a":{"b":1},"c":{"d":{"x":1},"d":2}}`, "c.d", "twice"},
 		"twice and a long name":   {`{"` + strings.Repeat("n", 500) + `":1,"` + strings.Repeat("n", 500) + `":2}`, strings.Repeat("n", 60) + "…", "twice"},
+		"twice and no name":       {`{"kund.ett@example.com":1,"kund.ett@example.com":2}`, "?", "twice"},
+		"twice and a line break":  {`{"a":{"x\r\nSet-Cookie: y":1,"x\r\nSet-Cookie: y":2}}`, "a.?", "twice"},
 		"thirty-two levels":       {nested(31), "", ""},
 		"thirty-three levels":     {nested(32), "a", "nested deeper than 32"},
 		"300 KB of nested arrays": {nested(150_000), "a", "nested deeper than 32"},

@@ -11,7 +11,6 @@ import (
 // Contact is a CrmContact of SPI v1. Strings holds the text members that were
 // sent, by name; what was absent is not in it. Null counts as absent.
 type Contact struct {
-	ID      string
 	Strings map[string]string
 	Flags   map[string]bool
 	Lists   map[string][]string
@@ -41,7 +40,8 @@ func DecodeContact(body []byte, known []string) (Contact, error) {
 		}
 	}
 	for _, name := range listMembers {
-		if _, ok := o.raw(name); ok {
+		// An empty string is as good as an absent member; [] empties the list.
+		if raw, ok := o.raw(name); ok && string(raw) != `""` {
 			c.Lists[name] = o.strings(name)
 		}
 	}

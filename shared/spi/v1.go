@@ -28,7 +28,7 @@ func (e *Edge) ContactFind(c *customer.Service) lambda.Handler {
 		if err != nil {
 			return nil, err
 		}
-		found, ok, err := c.Find(ctx, r.Rule, r.Account.ID, r.Query["key"])
+		found, ok, err := c.Find(ctx, r.Rule, r.Account.ID, typed(r.Query["key"]))
 		if err != nil {
 			return nil, err
 		}
@@ -38,6 +38,19 @@ func (e *Edge) ContactFind(c *customer.Service) lambda.Handler {
 		}
 		return []sitoo.Card{card(ctx, r, found, extended)}, nil
 	})
+}
+
+// typed returns a search key as it was typed. A client that forgets to encode
+// the "+" of a phone number or an email address sends what a query string reads
+// as a space; neither kind of key can have one there.
+func typed(key string) string {
+	if trimmed := strings.TrimSpace(key); strings.Contains(trimmed, "@") {
+		return strings.ReplaceAll(trimmed, " ", "+")
+	}
+	if len(key) > 1 && key[0] == ' ' && key[1] >= '1' && key[1] <= '9' {
+		return "+" + key[1:]
+	}
+	return key
 }
 
 // ContactGet answers GET /contacts/{contactid}?include_extended=.

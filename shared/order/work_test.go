@@ -1,0 +1,124 @@
+package order_test
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"log/slog"
+	"net/http"
+	"net/http/httptest"
+	"testing"
+	"time"
+
+	"sitoo-rule/local/fakerule"
+	"sitoo-rule/local/memory"
+	"sitoo-rule/shared/account"
+	"sitoo-rule/shared/customer/phone"
+	"sitoo-rule/shared/fault"
+	"sitoo-rule/shared/order"
+	"sitoo-rule/shared/rule"
+)
+
+var now = time.Date(2026, 3, 2, 9, 0, 0, 0, time.UTC)
+
+// direct carries requests to a handler in this process.
+type direct struct{ h http.Handler }
+
+func (d direct) RoundTrip(r *http.Request) (*http.Response, error) {
+	w := httptest.NewRecorder()
+	d.h.ServeHTTP(w, r)
+	return w.Result(), nil
+}
+
+// directory is an order.Directory of one account.
+type directory struct {
+	*memory.Accounts
+	key error
+}
+
+func (d directory) Key(context.Context, account.Account) (string, error) {
+	return fakerule.DefaultKey, d.key
+}
+
+func (d directory) Block(context.Context, string, time.Time) {}
+
+func newWorker(t *testing.T) (*order.Worker, *fakerule.Server) {
+	t.Helper()
+	clock := func() time.Time { return now }
+	server := fakerule.New(fakerule.Options{Now: clock})
+	if err := server.Load(fakerule.Seed()); err != nil {
+		t.Fatal(err)
+	}
+	accounts := &memory.Accounts{}
+	if err := accounts.Create(t.Context(), account.Account{ID: "a", Schema: order.SchemaVersion}); err != nil {
+		t.Fatal(err)
+	}
+	return &order.Worker{
+		Deliverer: &order.Deliverer{Ledger: &memory.Ledger{}, Accounts: accounts, Phones: phone.Parser("SE"), Now: clock, Log: slog.New(slog.DiscardHandler)},
+		Directory: directory{Accounts: accounts},
+		Rule:      rule.New(rule.Config{URL: "http://rule.example", HTTP: &http.Client{Transport: direct{server}}, Now: clock, Pause: -1}),
+	}, server
+}
+
+// A message that can never be delivered says so by its kind; one that is in
+// order is delivered.
+func TestWork(t *testing.T) {
+	t.Parallel()
+	const sale = `{"orderid":900001,"additionaldata":{"customcrm-contactid":"255934461"}}`
+	for name, c := range map[string]struct {
+		body string
+		kind fault.Kind
+		id   int64
+	}{
+		"garbage":            {"garbage", fault.Invalid, 0},
+		"no order":           {`{"account":"a"}`, fault.Invalid, 0},
+		"a null order":       {`{"account":"a","order":null}`, fault.Invalid, 0},
+		"a list":             {`{"account":"a","order":[1]}`, fault.Invalid, 0},
+		"members twice":      {`{"account":"a","order":{"orderid":1,"orderid":2}}`, fault.Invalid, 0},
+		"an order of words":  {`{"account":"a","order":{"orderid":"ett"}}`, fault.Invalid, 0},
+		"an unknown account": {`{"account":"b","order":` + sale + `}`, fault.NotFound, 900001},
+	} {
+		w, server := newWorker(t)
+		_, id, _, err := w.Work(t.Context(), c.body, "attempt-1")
+		if fault.KindOf(err) != c.kind || err == nil || id != c.id {
+			t.Errorf("%s: order %d, %v; want %d, %s", name, id, err, c.id, c.kind)
+		}
+		if n := len(server.Requests()); n != 0 {
+			t.Errorf("%s: %d requests to Rule", name, n)
+		}
+	}
+
+	w, _ := newWorker(t)
+	w.Directory = directory{w.Directory.(directory).Accounts, errors.New("KMS is down")}
+	if _, id, _, err := w.Work(t.Context(), `{"account":"a","order":`+sale+`}`, "attempt-1"); fault.KindOf(err) != fault.Internal || err == nil || id != 900001 {
+		t.Errorf("a key that cannot be opened: order %d, %v", id, err)
+	}
+}
+
+// An order without a date has the one on which it came; a message posted by hand
+// has that of its delivery.
+func TestWorkDate(t *testing.T) {
+	t.Parallel()
+	for name, c := range map[string]struct {
+		date     string
+		received time.Time
+		want     string
+	}{
+		"the order's":    {`1727433600`, now.Add(-time.Hour), "2024-09-27 12:40:00"},
+		"of its arrival": {`null`, now.Add(-time.Hour), "2026-03-02 09:00:00"},
+		"the delivery's": {`null`, time.Time{}, "2026-03-02 10:00:00"},
+	} {
+		w, server := newWorker(t)
+		body, err := order.Message{Account: "a", Received: c.received, Order: json.RawMessage(`{"orderid":900001,"orderdate":` + c.date + `,"additionaldata":{"customcrm-contactid":"255934461"}}`)}.Encode()
+		if err != nil {
+			t.Fatal(err)
+		}
+		if _, id, r, err := w.Work(t.Context(), body, "attempt-1"); err != nil || id != 900001 || r.Calls() == 0 {
+			t.Fatalf("%s: order %d, %v", name, id, err)
+		}
+		entries := server.Entries(fakerule.DefaultKey, 255934461, order.Group)
+		if got := entries[len(entries)-1].Value("orderdate"); got != c.want {
+			t.Errorf("%s: %q, want %q", name, got, c.want)
+		}
+	}
+}
