@@ -479,18 +479,22 @@ func TestWhoseOrder(t *testing.T) {
 		check  func(t *testing.T, r *rig, sub fakerule.Subscriber)
 		state  order.State
 	}{
-		"the contact, not the receipt's address": {func(o map[string]any) { of("255934461")(o); o["email"] = "annan@example.com" },
+		"the contact, not the receipt's address": {
+			func(o map[string]any) { of("255934461")(o); o["email"] = "annan@example.com" },
 			func(t *testing.T, _ *rig, s fakerule.Subscriber) {
 				if s.ID != 255934461 || s.Email != "kund.ett@example.com" {
 					t.Errorf("entry went to %d", s.ID)
 				}
-			}, order.Sent},
-		"a deleted contact, by email": {func(o map[string]any) { of("1")(o); o["email"] = "kund.ett@example.com" },
+			}, order.Sent,
+		},
+		"a deleted contact, by email": {
+			func(o map[string]any) { of("1")(o); o["email"] = "kund.ett@example.com" },
 			func(t *testing.T, _ *rig, s fakerule.Subscriber) {
 				if s.ID != 255934461 {
 					t.Errorf("entry went to %d", s.ID)
 				}
-			}, order.Sent},
+			}, order.Sent,
+		},
 		"a deleted contact and nothing else": {of("1"), nil, order.Skipped},
 		"unknown, by email with phone and address": {func(o map[string]any) {
 			o["email"], o["phone"], o["namefirst"], o["invoice_city"], o["invoice_countryid"] = "Helt.Ny@example.com", "070-174 06 66", "Helt", "Lund", "??"
@@ -500,13 +504,15 @@ func TestWhoseOrder(t *testing.T) {
 				t.Errorf("created %+v", s)
 			}
 		}, order.Sent},
-		"email of one and phone of another": {func(o map[string]any) { o["email"], o["phone"] = "helt.ny@example.com", "0701740605" },
+		"email of one and phone of another": {
+			func(o map[string]any) { o["email"], o["phone"] = "helt.ny@example.com", "0701740605" },
 			func(t *testing.T, r *rig, s fakerule.Subscriber) {
 				ett, _ := r.rule.Subscriber(key, 255934461)
 				if s.Email != "helt.ny@example.com" || s.Phone != "" || ett.Phone != "+46701740605" {
 					t.Errorf("went to %+v", s)
 				}
-			}, order.Sent},
+			}, order.Sent,
+		},
 		"a phone alone": {func(o map[string]any) { o["phone"] = "0701740605" }, func(t *testing.T, _ *rig, s fakerule.Subscriber) {
 			if s.ID != 255934461 {
 				t.Errorf("entry went to %d", s.ID)
@@ -696,5 +702,5 @@ func TestCardHasEveryMember(t *testing.T) {
 	if diff := cmp.Diff(want, got); diff != "" {
 		t.Errorf("members of a card: %s", diff)
 	}
-	var _ = sitoo.Card{} // the type under test
+	_ = sitoo.Card{} // the type under test
 }
