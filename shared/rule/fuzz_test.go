@@ -56,7 +56,7 @@ func FuzzMultiple(f *testing.F) {
 	f.Add(`["A"]`, `\"`)
 	f.Fuzz(func(t *testing.T, a, b string) {
 		if !utf8.ValidString(a) || !utf8.ValidString(b) {
-			t.Skip("Go's JSON replaces what is not UTF-8")
+			return // Go's JSON replaces what is not UTF-8
 		}
 		array, err := json.Marshal([]string{a, b})
 		if err != nil {
@@ -85,7 +85,7 @@ func FuzzRetryAfter(f *testing.F) {
 	f.Fuzz(func(t *testing.T, header, body, date string, now int64) {
 		const year3000 = 32503680000
 		if now < 0 || now > year3000 {
-			t.Skip("no clock says that")
+			return // no clock says that
 		}
 		if got := waitFor(t, time.Unix(now, 0), header, body, date); got < time.Second || got > time.Hour {
 			t.Errorf("wait = %v, want a second to an hour", got)
@@ -106,7 +106,7 @@ func FuzzAnswer(f *testing.F) {
 	}
 	f.Fuzz(func(t *testing.T, status int, body string) {
 		if status < 200 || status > 599 {
-			t.Skip("no final status")
+			return // no final status
 		}
 		const secret = "zq-key-qz"
 		w := &wire{replies: []reply{answered(status, body)}}
