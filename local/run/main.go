@@ -124,13 +124,14 @@ func run(ctx context.Context, getenv func(string) string, out, logs io.Writer) e
 // cloud returns how to reach AWS, as the environment and the profile say. An
 // endpoint that the environment names is an emulator: see awslocal.Serial.
 func cloud(ctx context.Context, getenv func(string) string) (aws.Config, error) {
-	options := []func(*config.LoadOptions) error{}
-	if getenv("AWS_ENDPOINT_URL") != "" {
-		options = append(options, config.WithHTTPClient(&http.Client{Transport: awslocal.Serial(http.DefaultTransport), Timeout: 30 * time.Second}))
-	}
-	cfg, err := config.LoadDefaultConfig(ctx, options...)
+	cfg, err := config.LoadDefaultConfig(ctx)
 	if err != nil {
 		return cfg, fmt.Errorf("AWS configuration: %w", err)
+	}
+	if getenv("AWS_ENDPOINT_URL") != "" {
+		// Only now: loading it adds AWS_CA_BUNDLE to the client, which it
+		// cannot do to this one.
+		cfg.HTTPClient = &http.Client{Transport: awslocal.Serial(http.DefaultTransport), Timeout: 30 * time.Second}
 	}
 	if cfg.Region == "" {
 		return cfg, errors.New("AWS=1 needs AWS_REGION, and credentials")

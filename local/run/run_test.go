@@ -10,11 +10,25 @@ import (
 	"regexp"
 	"strings"
 	"testing"
+
+	"sitoo-rule/local/contract"
 )
 
 // What the README tells a newcomer to type works, word for word, against what
 // `make run` starts; only the ports are others here.
-func TestReadme(t *testing.T) {
+func TestReadme(t *testing.T) { readme(t, nil) }
+
+// The same with AWS=1, the real adapters against an emulator. It runs with
+// `make test-aws`; without an emulator there is nothing to test here.
+func TestReadmeOverAWS(t *testing.T) {
+	if _, ok := contract.Emulator(t); !ok {
+		return
+	}
+	readme(t, map[string]string{"AWS": "1", "AWS_ENDPOINT_URL": os.Getenv("AWS_ENDPOINT_URL")})
+}
+
+func readme(t *testing.T, env map[string]string) {
+	t.Helper()
 	t.Chdir("../..")
 	text, err := os.ReadFile("README.md")
 	if err != nil {
@@ -25,7 +39,10 @@ func TestReadme(t *testing.T) {
 	out, in := io.Pipe()
 	go func() {
 		err := run(ctx, func(name string) string {
-			return map[string]string{"PORT": "0", "RULE_PORT": "0", "SITOO_PORT": "0"}[name]
+			if strings.HasSuffix(name, "PORT") {
+				return "0"
+			}
+			return env[name]
 		}, in, io.Discard)
 		_ = in.Close()
 		ended <- err
