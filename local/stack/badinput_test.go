@@ -8,7 +8,9 @@ import (
 	"net/http"
 	"net/url"
 	"strings"
+	"sync/atomic"
 	"testing"
+	"time"
 
 	"sitoo-rule/shared/order"
 	"sitoo-rule/shared/worker"
@@ -269,6 +271,46 @@ func TestPoison(t *testing.T) {
 	}
 	if n := len(r.orders().Messages()); n != 0 {
 		t.Errorf("%d messages are left on the queue", n)
+	}
+}
+
+// An order that makes the worker panic every time is put aside after five
+// deliveries, and the ledger says so; once the defect is mended, it goes through
+// when it is moved back.
+func TestDefect(t *testing.T) {
+	t.Parallel()
+	r := newRig(t, options{seeded: true})
+	var broken atomic.Bool
+	broken.Store(true)
+	r.Ledger.Fail = func(op string) error {
+		if op == "Note" && broken.Load() {
+			panic("a defect")
+		}
+		return nil
+	}
+	const id = 950000
+	r.want(r.call("POST", "/transactions", sale(id, of("255934461"))), 200)
+	r.drain()
+	for range 6 {
+		r.later(4 * time.Minute)
+	}
+	aside := r.deadLetters().Messages()
+	if len(aside) != 1 || !strings.Contains(aside[0].Attributes[worker.Reason], "panic") {
+		t.Fatalf("put aside: %+v", aside)
+	}
+	if rec := r.ledger(id); rec.State != order.Failed || !strings.Contains(rec.Reason, "panic") {
+		t.Errorf("ledger: %+v", rec)
+	}
+	if n := len(r.orders().Messages()); n != 0 {
+		t.Errorf("%d messages are left on the queue", n)
+	}
+	broken.Store(false)
+	if err := r.orders().Send(t.Context(), worker.Message{Body: aside[0].Body, Group: aside[0].Group}); err != nil {
+		t.Fatal(err)
+	}
+	r.drain()
+	if rec := r.ledger(id); rec.State != order.Sent || rec.Reason != "" {
+		t.Errorf("after the redrive: %+v", rec)
 	}
 }
 

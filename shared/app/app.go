@@ -2,8 +2,6 @@ package app
 
 import (
 	"context"
-	"crypto/rand"
-	"encoding/hex"
 	"log/slog"
 	"time"
 
@@ -87,9 +85,14 @@ func OrderWorker(p Parts) lambda.Handler {
 		Deliverer: &order.Deliverer{Ledger: p.Ledger, Accounts: p.Accounts, Phones: p.Phones, Now: p.Now, Log: p.Log},
 		Directory: directory, Rule: p.Rule,
 	}
-	edge := &worker.Edge{Queue: p.OrdersDelay, DeadLetters: p.DeadLetters, Log: p.Log, Now: p.Now}
+	edge := &worker.Edge{
+		Queue: p.OrdersDelay, DeadLetters: p.DeadLetters, Log: p.Log, Now: p.Now,
+		Aside: func(ctx context.Context, d *worker.Delivery, cause error) error {
+			return w.GiveUp(ctx, d.Body, d.Attempt, cause)
+		},
+	}
 	return edge.Handler("order-worker", func(ctx context.Context, d *worker.Delivery) error {
-		m, id, r, err := w.Work(ctx, d.Body, newAttempt())
+		m, id, r, err := w.Work(ctx, d.Body, d.Attempt)
 		d.Note("account", m.Account, "order", id, "request", m.Request)
 		if !m.Received.IsZero() { // one posted by hand may not say
 			d.Note("waited_ms", p.Now().Sub(m.Received).Milliseconds())
@@ -100,11 +103,4 @@ func OrderWorker(p Parts) lambda.Handler {
 		}
 		return err
 	})
-}
-
-// newAttempt returns a random id: no two deliveries of a message share one.
-func newAttempt() string {
-	b := make([]byte, 12)
-	_, _ = rand.Read(b) // never fails
-	return hex.EncodeToString(b)
 }

@@ -64,3 +64,33 @@ func (w *Worker) Work(ctx context.Context, body, attempt string) (m Message, id 
 	r = w.Rule.Session(key, a.BlockedUntil, func(ctx context.Context, until time.Time) { w.Directory.Block(ctx, a.ID, until) })
 	return m, o.ID, r, w.Deliver(ctx, a, r, o, attempt)
 }
+
+// GiveUp notes in the ledger that a message is put aside, and why. It may be
+// repeated; an order that is done, or that a message does not name, is left as
+// it is. attempt is the one that Work had for this delivery: where Work
+// panicked, it still holds the order.
+func (w *Worker) GiveUp(ctx context.Context, body, attempt string, cause error) error {
+	m, err := DecodeMessage(body)
+	if err != nil {
+		return nil // nothing of it is in the ledger
+	}
+	o, err := sitoo.DecodeOrder(m.Order)
+	if err != nil {
+		return nil
+	}
+	k := Key{Account: m.Account, Order: o.ID}
+	if r, ok, err := w.Ledger.Get(ctx, k); err != nil || !ok || r.State == Failed {
+		return err
+	}
+	claim, err := w.Ledger.Claim(ctx, k, attempt, w.Now(), Lease)
+	if err != nil {
+		return fmt.Errorf("claim order: %w", err)
+	}
+	if !claim.Mine {
+		if claim.State == Working {
+			return &fault.Error{Kind: fault.Busy, Message: "Another attempt is at work on this order.", RetryAt: claim.Lease}
+		}
+		return nil
+	}
+	return w.Ledger.Finish(ctx, k, attempt, Failed, reasonOf(cause), claim.Uncertain, w.Now())
+}

@@ -7,6 +7,8 @@ package worker
 import (
 	"cmp"
 	"context"
+	crand "crypto/rand"
+	"encoding/hex"
 	"log/slog"
 	"math/rand/v2"
 	"runtime/debug"
@@ -36,12 +38,19 @@ const (
 	maxDefects = 5
 )
 
+// MaxTries is how many deliveries a message gets before it is put aside,
+// whatever the error: at one an hour nearly two days. It lies below the queue's
+// own maximum of receives, which knows no reason and is left for messages that
+// take the process down.
+const MaxTries = 45
+
 // Delivery is one message as it arrived.
 type Delivery struct {
 	ID       string // the queue's message id
 	Receipt  string
 	Body     string
-	Receives int // how many times it has been delivered, this one included
+	Receives int    // how many times it has been delivered, this one included
+	Attempt  string // unique to this delivery
 	Log      *slog.Logger
 
 	note []any
@@ -63,13 +72,15 @@ type Process func(ctx context.Context, d *Delivery) error
 //	Unauthorized                             again in an hour
 //	Unavailable                              again, 15 s doubling to an hour
 //	Internal, panic                          the same, put aside after 5 deliveries
-//
-// Whatever keeps failing is put aside by the queue's own maximum of receives.
+//	any, MaxTries times                      put aside, with the last reason
 type Edge struct {
 	Queue       Delayer
 	DeadLetters Sender
-	Log         *slog.Logger
-	Now         func() time.Time
+	// Aside, if set, is told of a message that is about to be put aside. If it
+	// fails, the message stays.
+	Aside func(ctx context.Context, d *Delivery, cause error) error
+	Log   *slog.Logger
+	Now   func() time.Time
 }
 
 // Handler returns the Lambda handler of a worker: partial batches, one
@@ -101,17 +112,20 @@ func (e *Edge) Handler(operation string, process Process) lambda.Handler {
 // one handles a message and reports whether it is done with.
 func (e *Edge) one(ctx, work context.Context, operation string, process Process, m events.SQSMessage) (done bool) {
 	start := time.Now()
-	receives, _ := strconv.Atoi(m.Attributes["ApproximateReceiveCount"])
+	receives, err := strconv.Atoi(m.Attributes["ApproximateReceiveCount"])
+	if err != nil {
+		receives = 1
+	}
 	log := e.Log.With("operation", operation, "message", m.MessageId)
-	d := &Delivery{ID: m.MessageId, Receipt: m.ReceiptHandle, Body: m.Body, Receives: max(receives, 1), Log: log}
-	err := contained(work, process, d)
+	d := &Delivery{ID: m.MessageId, Receipt: m.ReceiptHandle, Body: m.Body, Receives: max(receives, 1), Attempt: newAttempt(), Log: log}
+	err = contained(work, process, d)
 	level, decision := slog.LevelInfo, "done"
 	var again time.Duration
 	if err == nil {
 		done = true
 	} else if aside(err, d.Receives) {
 		level, decision = slog.LevelError, "put aside"
-		if done = e.putAside(ctx, m, err, log); !done {
+		if done = e.putAside(ctx, m, d, err); !done {
 			decision = "again"
 		}
 	} else {
@@ -131,6 +145,14 @@ func (e *Edge) one(ctx, work context.Context, operation string, process Process,
 	return done
 }
 
+// newAttempt returns a random id: no two deliveries share one, not even of one
+// message.
+func newAttempt() string {
+	b := make([]byte, 12)
+	_, _ = crand.Read(b) // never fails
+	return hex.EncodeToString(b)
+}
+
 func contained(ctx context.Context, process Process, d *Delivery) (err error) {
 	defer func() {
 		if p := recover(); p != nil {
@@ -148,7 +170,7 @@ func aside(err error, receives int) bool {
 	case fault.Internal:
 		return receives >= maxDefects
 	}
-	return false
+	return receives >= MaxTries
 }
 
 // delay is how long to wait for the next delivery, up to a tenth longer at
@@ -172,7 +194,13 @@ const Reason = "reason"
 
 // putAside moves a message to the dead-letter queue with its reason. If it
 // cannot be moved, it stays.
-func (e *Edge) putAside(ctx context.Context, m events.SQSMessage, cause error, log *slog.Logger) bool {
+func (e *Edge) putAside(ctx context.Context, m events.SQSMessage, d *Delivery, cause error) bool {
+	if e.Aside != nil {
+		if err := e.Aside(ctx, d, cause); err != nil {
+			d.Log.ErrorContext(ctx, "could not note that the message is put aside; it stays on its queue", "error", err)
+			return false
+		}
+	}
 	reason := fault.As(cause)
 	text := reason.Kind.String()
 	if reason.Member != "" {
@@ -192,7 +220,7 @@ func (e *Edge) putAside(ctx context.Context, m events.SQSMessage, cause error, l
 		Attributes: map[string]string{Reason: printable(text), "source": m.MessageId, "receives": m.Attributes["ApproximateReceiveCount"]},
 	})
 	if err != nil {
-		log.ErrorContext(ctx, "could not put the message aside; it stays on its queue", "error", err)
+		d.Log.ErrorContext(ctx, "could not put the message aside; it stays on its queue", "error", err)
 		return false
 	}
 	return true

@@ -36,6 +36,7 @@ type queue struct {
 	delayErr error
 	sendErr  error
 	check    func(ctx context.Context) // what else a call has to fulfil
+	noted    func(ctx context.Context, d *worker.Delivery, cause error) error
 	log      bytes.Buffer
 }
 
@@ -90,7 +91,7 @@ func (q *queue) lines(t *testing.T, msg string) []map[string]any {
 // to come again.
 func (q *queue) work(t testing.TB, ctx context.Context, event []byte, process worker.Process) []string {
 	t.Helper()
-	edge := &worker.Edge{Queue: q, DeadLetters: q, Log: slog.New(slog.NewJSONHandler(q, nil)), Now: func() time.Time { return now }}
+	edge := &worker.Edge{Queue: q, DeadLetters: q, Aside: q.noted, Log: slog.New(slog.NewJSONHandler(q, nil)), Now: func() time.Time { return now }}
 	raw, err := edge.Handler("order-worker", process).Invoke(ctx, event)
 	if err != nil {
 		t.Fatalf("the function fails as a whole: %v", err)
@@ -143,7 +144,7 @@ func TestDecision(t *testing.T) {
 		delay    time.Duration // the least; up to a tenth more is allowed
 	}
 	var rows []row
-	for _, receives := range []int{1, 2, 5, 1000} {
+	for _, receives := range []int{1, 2, 5, worker.MaxTries - 1} {
 		for _, k := range []fault.Kind{fault.Invalid, fault.TooLarge, fault.Conflict, fault.NotFound} {
 			rows = append(rows, row{k.String(), fault.New(k, "no"), receives, aside, 0})
 		}
@@ -175,7 +176,12 @@ func TestDecision(t *testing.T) {
 		}
 	}
 	rows = append(rows,
-		row{"unavailable, forever", fault.New(fault.Unavailable, ""), 1 << 30, again, time.Hour},
+		row{"unavailable, nearly given up", fault.New(fault.Unavailable, ""), worker.MaxTries - 1, again, time.Hour},
+		row{"unavailable, given up", fault.New(fault.Unavailable, ""), worker.MaxTries, aside, 0},
+		row{"unavailable, forever", fault.New(fault.Unavailable, ""), 1 << 30, aside, 0},
+		row{"unauthorized, given up", fault.New(fault.Unauthorized, "no"), worker.MaxTries, aside, 0},
+		row{"busy, given up", in(7 * time.Minute), worker.MaxTries, aside, 0},
+		row{"done at last", nil, worker.MaxTries, deleted, 0},
 		row{"unavailable, wherever it began", &fault.Error{Kind: fault.Unavailable, RetryAt: now.Add(24 * time.Hour)}, 1, again, 15 * time.Second},
 	)
 	for _, tt := range rows {
@@ -477,6 +483,37 @@ func TestDeadlineMargin(t *testing.T) {
 			return nil
 		})
 	})
+}
+
+// Whoever keeps books is told before a message is put aside; if that fails, the
+// message stays.
+func TestAside(t *testing.T) {
+	t.Parallel()
+	cause := fault.New(fault.Invalid, "no")
+	for _, noted := range []error{nil, errors.New("books are closed")} {
+		q := &queue{}
+		var told []string
+		q.noted = func(_ context.Context, d *worker.Delivery, err error) error {
+			told = append(told, d.ID+" "+d.Body)
+			if !errors.Is(err, cause) || d.Attempt == "" || len(q.aside) != 0 {
+				t.Errorf("told of %v, attempt %q, with %d put aside already", err, d.Attempt, len(q.aside))
+			}
+			return noted
+		}
+		m := one(t, nil)
+		failed := q.work(t, t.Context(), m, func(context.Context, *worker.Delivery) error { return cause })
+		if want := []string{`m-1 {"order":40025}`}; !slices.Equal(told, want) {
+			t.Errorf("told %q, want %q", told, want)
+		}
+		if (len(q.aside) == 1) != (noted == nil) || (len(failed) == 0) != (noted == nil) {
+			t.Errorf("books answer %v: put aside %v, failed %v", noted, q.aside, failed)
+		}
+		q.work(t, t.Context(), m, func(context.Context, *worker.Delivery) error { return nil })
+		q.work(t, t.Context(), m, func(context.Context, *worker.Delivery) error { return fault.New(fault.Unavailable, "") })
+		if len(told) != 1 {
+			t.Errorf("told %d times, want only of what is put aside", len(told))
+		}
+	}
 }
 
 // A receive count that is none counts as the first.
