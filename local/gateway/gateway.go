@@ -16,11 +16,9 @@ import (
 	"io"
 	"log/slog"
 	"net/http"
-	"runtime/debug"
 	"time"
 
-	"github.com/aws/aws-lambda-go/lambdacontext"
-
+	"sitoo-rule/local/invocation"
 	"sitoo-rule/local/template"
 )
 
@@ -32,11 +30,8 @@ const (
 	MaxWait     = 29 * time.Second // how long API Gateway waits for a function
 )
 
-// Invoke runs a function, named by its folder (contact-find), with a Lambda
-// event, and returns its answer. The context has a deadline, the function's
-// time-out, and a lambdacontext. It is called from many goroutines at once. An
-// error, and a panic too, is what Lambda calls a function error.
-type Invoke func(ctx context.Context, function string, payload []byte) ([]byte, error)
+// Invoke runs a function; see invocation.Invoke.
+type Invoke = invocation.Invoke
 
 // Config is what New needs.
 type Config struct {
@@ -177,54 +172,19 @@ func (g *gateway) exchange(r *http.Request, x *exchange) (*response, *fault) {
 // a function's own time-out as 502 and its own as 504; here both are 504, the
 // one a reader would look for.
 func (g *gateway) call(parent context.Context, x *exchange, payload []byte) ([]byte, *fault) {
-	ctx, cancel := context.WithTimeout(context.WithoutCancel(parent), x.function.Timeout)
-	ctx = lambdacontext.NewContext(ctx, &lambdacontext.LambdaContext{
-		AwsRequestID: g.newID(),
-		InvokedFunctionArn: "arn:" + template.Partition + ":lambda:" + template.Region + ":" +
-			template.AccountID + ":function:" + x.function.Name,
-	})
-	type result struct {
-		out []byte
-		err error
-	}
-	done := make(chan result, 1)
-	go func() {
-		defer cancel()
-		var res result
-		defer func() {
-			if p := recover(); p != nil {
-				res.err = fmt.Errorf("panic: %v\n%s", p, debug.Stack())
-			}
-			// What a function answers after its time-out never leaves Lambda.
-			if err := ctx.Err(); err != nil {
-				res = result{err: err}
-			}
-			done <- res
-		}()
-		res.out, res.err = g.invoke(ctx, x.function.Name, payload)
-	}()
+	call := invocation.Start(context.WithoutCancel(parent), x.function, g.newID(), g.invoke, payload, func(run func()) { go run() })
 	limit := time.NewTimer(MaxWait)
 	defer limit.Stop()
-	var res result
-	select {
-	case res = <-done:
-	case <-ctx.Done():
-		// The deadline, or the function has just answered and cancelled.
-		select {
-		case res = <-done:
-		default:
-			res.err = ctx.Err()
-		}
-	case <-limit.C:
-		return nil, &fault{integrationTimeout, fmt.Errorf("%s did not answer within %v", x.function.Name, MaxWait)}
-	}
+	out, err := call.Wait(limit.C)
 	switch {
-	case res.err == nil:
-		return res.out, nil
-	case errors.Is(ctx.Err(), context.DeadlineExceeded):
-		return nil, &fault{integrationTimeout, fmt.Errorf("%s timed out after %v", x.function.Name, x.function.Timeout)}
+	case err == nil:
+		return out, nil
+	case errors.Is(err, invocation.ErrLeft):
+		return nil, &fault{integrationTimeout, fmt.Errorf("%s did not answer within %v", x.function.Name, MaxWait)}
+	case errors.Is(err, invocation.ErrTimeout):
+		return nil, &fault{integrationTimeout, fmt.Errorf("%s %w", x.function.Name, err)}
 	default:
-		return nil, &fault{integrationFailure, fmt.Errorf("%s: %w", x.function.Name, res.err)}
+		return nil, &fault{integrationFailure, fmt.Errorf("%s: %w", x.function.Name, err)}
 	}
 }
 

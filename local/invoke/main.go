@@ -18,8 +18,6 @@ import (
 	"flag"
 	"fmt"
 	"io"
-	"net"
-	"net/http"
 	"os"
 	"os/signal"
 	"path/filepath"
@@ -82,7 +80,7 @@ func run(ctx context.Context, args []string, getenv func(string) string, stdout,
 	}
 	ruleURL := getenv("RULE_URL")
 	if ruleURL == "" {
-		url, closeRule, err := serveRule(ctx)
+		url, closeRule, err := fakerule.Serve(ctx, fakerule.Options{})
 		if err != nil {
 			return wrong(err)
 		}
@@ -143,26 +141,4 @@ func show(w io.Writer, f template.Function, event string, out outcome, err error
 		printf("start to first poll %v", out.start.Round(10*time.Microsecond))
 	}
 	return status
-}
-
-// serveRule starts a Rule stand-in with its seed and returns its base URL.
-func serveRule(ctx context.Context) (url string, closeRule func(), err error) {
-	rule := fakerule.New(fakerule.Options{})
-	if err := rule.Load(fakerule.Seed()); err != nil {
-		return "", nil, err
-	}
-	listener, err := (&net.ListenConfig{}).Listen(ctx, "tcp", "127.0.0.1:0")
-	if err != nil {
-		return "", nil, fmt.Errorf("listen for the Rule stand-in: %w", err)
-	}
-	server := &http.Server{Handler: rule, ReadHeaderTimeout: 10 * time.Second}
-	served := make(chan struct{})
-	go func() {
-		defer close(served)
-		_ = server.Serve(listener) // ends with Close
-	}()
-	return "http://" + listener.Addr().String() + "/api", func() {
-		_ = server.Close()
-		<-served
-	}, nil
 }

@@ -7,14 +7,13 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
-	"runtime/debug"
 	"slices"
 	"sync"
 	"time"
 
 	"github.com/aws/aws-lambda-go/events"
-	"github.com/aws/aws-lambda-go/lambdacontext"
 
+	"sitoo-rule/local/invocation"
 	"sitoo-rule/local/template"
 )
 
@@ -25,11 +24,8 @@ const MaxEvent = 6 << 20
 // without a maximum.
 const defaultConcurrency = 5
 
-// Invoke runs a function, named by its folder (order-worker), with a Lambda
-// event, and returns its answer. The context has a deadline, the function's
-// time-out, and a lambdacontext. It is called from many goroutines at once. An
-// error, and a panic too, is what Lambda calls a function error.
-type Invoke func(ctx context.Context, function string, payload []byte) ([]byte, error)
+// Invoke runs a function; see invocation.Invoke.
+type Invoke = invocation.Invoke
 
 // PumpConfig is what NewPump needs.
 type PumpConfig struct {
@@ -269,47 +265,7 @@ func (p *Pump) call(ctx context.Context, batch []events.SQSMessage, running *syn
 // run invokes the function under its time-out. One that does not return in time
 // is left behind, counted in running.
 func (p *Pump) run(parent context.Context, payload []byte, running *sync.WaitGroup) ([]byte, error) {
-	ctx, cancel := context.WithTimeout(parent, p.function.Timeout)
-	ctx = lambdacontext.NewContext(ctx, &lambdacontext.LambdaContext{
-		AwsRequestID: newID(),
-		InvokedFunctionArn: "arn:" + template.Partition + ":lambda:" + template.Region + ":" +
-			template.AccountID + ":function:" + p.function.Name,
-	})
-	type result struct {
-		out []byte
-		err error
-	}
-	done := make(chan result, 1)
-	running.Go(func() {
-		defer cancel()
-		var res result
-		defer func() {
-			if v := recover(); v != nil {
-				res.err = fmt.Errorf("panic: %v\n%s", v, debug.Stack())
-			}
-			// What a function answers after its time-out never leaves Lambda.
-			if err := ctx.Err(); err != nil {
-				res = result{err: err}
-			}
-			done <- res
-		}()
-		res.out, res.err = p.invoke(ctx, p.function.Name, payload)
-	})
-	var res result
-	select {
-	case res = <-done:
-	case <-ctx.Done():
-		// The deadline or the end, or the function has just answered and cancelled.
-		select {
-		case res = <-done:
-		default:
-			res.err = ctx.Err()
-		}
-	}
-	if res.err != nil && errors.Is(ctx.Err(), context.DeadlineExceeded) {
-		return nil, fmt.Errorf("timed out after %v", p.function.Timeout)
-	}
-	return res.out, res.err
+	return invocation.Start(parent, p.function, newID(), p.invoke, payload, running.Go).Wait(nil)
 }
 
 // failures reads a partial batch response: the message ids that failed. As in the

@@ -6,8 +6,6 @@ import (
 	"encoding/hex"
 	"errors"
 	"fmt"
-	"net"
-	"net/http"
 	"time"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
@@ -63,7 +61,10 @@ func (w *world) open(ctx context.Context, f template.Function) (env []string, cl
 	if err != nil {
 		return nil, nil, err
 	}
-	url, closeRule, err := serveRule(ctx)
+	url, closeRule, err := fakerule.Serve(ctx, fakerule.Options{
+		Now:        func() time.Time { return now },
+		AsyncDelay: -1, // the clock stands still, so what waits for it would wait for ever
+	})
 	if err != nil {
 		return nil, nil, err
 	}
@@ -72,29 +73,4 @@ func (w *world) open(ctx context.Context, f template.Function) (env []string, cl
 		return nil, nil, err
 	}
 	return env, closeRule, nil
-}
-
-// serveRule starts a Rule stand-in with its seed and returns its base URL.
-func serveRule(ctx context.Context) (url string, closeRule func(), err error) {
-	rule := fakerule.New(fakerule.Options{
-		Now:        func() time.Time { return now },
-		AsyncDelay: -1, // the clock stands still, so what waits for it would wait for ever
-	})
-	if err := rule.Load(fakerule.Seed()); err != nil {
-		return "", nil, err
-	}
-	listener, err := (&net.ListenConfig{}).Listen(ctx, "tcp", "127.0.0.1:0")
-	if err != nil {
-		return "", nil, fmt.Errorf("listen for the Rule stand-in: %w", err)
-	}
-	server := &http.Server{Handler: rule, ReadHeaderTimeout: 10 * time.Second}
-	served := make(chan struct{})
-	go func() {
-		defer close(served)
-		_ = server.Serve(listener) // ends with Close
-	}()
-	return "http://" + listener.Addr().String() + "/api", func() {
-		_ = server.Close()
-		<-served
-	}, nil
 }
