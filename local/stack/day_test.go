@@ -153,7 +153,7 @@ func TestEveryFieldThereAndBack(t *testing.T) {
 	r := newRig(t, options{})
 	in := map[string]any{
 		"membernumber": "100077", "email": "alla.falt@example.com", "namefirst": "Alla", "namelast": "Fält", "company": "Exempel AB", "companyid": "556016-0680",
-		"phone": "08-123 456 78", "mobile": "+46701740606", "invoice_address": "Exempelgatan 1", "invoice_address2": "c/o Exempel", "invoice_zip": "111 22",
+		"phone": "070-174 06 07", "mobile": "+46701740606", "invoice_address": "Exempelgatan 1", "invoice_address2": "c/o Exempel", "invoice_zip": "111 22",
 		"invoice_city": "Umeå", "invoice_state": "AC", "invoice_countryid": "se", "delivery_address": "Lagervägen 2", "delivery_address2": "Port 3",
 		"delivery_zip": "222 33", "delivery_city": "Luleå", "delivery_state": "BD", "delivery_countryid": "NO", "gender": "female",
 		"birthday": "1986-05-15T00:00:00Z", "accepts_email": true, "accepts_sms": true, "accepts_mail": true,
@@ -166,7 +166,7 @@ func TestEveryFieldThereAndBack(t *testing.T) {
 		want[k] = v
 	}
 	want["contactid"], want["personalid"] = id, ""
-	want["phone"], want["invoice_countryid"] = "+46812345678", "SE"
+	want["phone"], want["invoice_countryid"] = "+46701740607", "SE"
 	got := r.want(r.call("GET", "/contacts/"+id, nil), 200)
 	if diff := cmp.Diff(want, got); diff != "" {
 		t.Errorf("read back: %s", diff)

@@ -29,16 +29,16 @@ func TestParseKey(t *testing.T) {
 		"004741234567":        {Phone: "+4741234567"},
 		"0045 32 12 34 56":    {Phone: "+4532123456"},
 		"+358 41 2345678":     {Phone: "+358412345678"},
-		"08-123 456 78":       {Phone: "+46812345678"},
+		"08-465 004 05":       {Phone: "+46846500405"},
 
 		// Phone numbers that spell a date.
-		"0701011234":          {Phone: "+46701011234"},
-		"070-101 12 34":       {Phone: "+46701011234"},
-		"070 101 1234":        {Phone: "+46701011234"},
-		"070-1011234":         {Phone: "+46701011234"},
-		"+46 (0)70 101 12 34": {Phone: "+46701011234"},
-		"+460701011234":       {Phone: "+46701011234"},
-		"+46701011234":        {Phone: "+46701011234"},
+		"0701740614":          {Phone: "+46701740614"},
+		"070-174 06 14":       {Phone: "+46701740614"},
+		"070 174 0614":        {Phone: "+46701740614"},
+		"070-1740614":         {Phone: "+46701740614"},
+		"+46 (0)70 174 06 14": {Phone: "+46701740614"},
+		"+460701740614":       {Phone: "+46701740614"},
+		"+46701740614":        {Phone: "+46701740614"},
 		"004611121212":        {Phone: "+4611121212"}, // 011-12 12 12: no century is 00
 		"0046 11 12 12 12":    {Phone: "+4611121212"},
 		"011-12 12 12":        {Phone: "+4611121212"},
@@ -92,7 +92,7 @@ func TestIdentifier(t *testing.T) {
 
 // No key that is found holds a personal number of those digits.
 func FuzzParseKey(f *testing.F) {
-	for _, s := range []string{"070-174 06 05", "900101-1234", "19900101 1234", "kund.ett@example.com", "+46 (0)70 101 12 34", "0046 11 12 12 12", "90.01.01/1234", "a@b", "\xff"} {
+	for _, s := range []string{"070-174 06 05", "900101-1234", "19900101 1234", "kund.ett@example.com", "+46 (0)70 174 06 14", "0046 11 12 12 12", "90.01.01/1234", "a@b", "\xff"} {
 		f.Add(s)
 	}
 	f.Fuzz(func(t *testing.T, raw string) {
@@ -126,7 +126,7 @@ func TestNormaliseEmail(t *testing.T) {
 		"kund.ett@example.com":                  "kund.ett@example.com",
 		" Kund.Ett@Example.COM ":                "kund.ett@example.com",
 		"kund+sitoo@example.com":                "kund+sitoo@example.com",
-		"k@a.se":                                "k@a.se",
+		"k@b.example":                                "k@b.example",
 		"kund_ett-2@sub-1.mail.example.com":     "kund_ett-2@sub-1.mail.example.com",
 		"o'brien&co=1!#$%*/?^`{|}~@example.com": "o'brien&co=1!#$%*/?^`{|}~@example.com",
 		"ÅSA@example.com":                       "åsa@example.com",

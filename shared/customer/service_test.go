@@ -86,7 +86,7 @@ type value struct{ raw, shown string }
 var values = map[customer.Member][]value{
 	customer.Email:          {{"Kund.Ett@Example.com", "kund.ett@example.com"}, {"kund.tva@example.com", "kund.tva@example.com"}},
 	customer.Mobile:         {{"070-174 06 05", "+46701740605"}, {"+46701740606", "+46701740606"}, {"+47 412 34 567", "+4741234567"}},
-	customer.Phone:          {{"08-123 456 78", "+46812345678"}, {"0701740605", "+46701740605"}, {"0046701740607", "+46701740607"}},
+	customer.Phone:          {{"08-465 004 05", "+46846500405"}, {"0701740605", "+46701740605"}, {"0046701740607", "+46701740607"}},
 	customer.MemberNumber:   {{"100001", "100001"}, {"0042", "0042"}},
 	customer.FirstName:      {{" Kund ", "Kund"}, {"Å\"/\\<b>&", "Å\"/\\<b>&"}, {strings.Repeat("ö", 255), strings.Repeat("ö", 255)}},
 	customer.LastName:       {{"Ett", "Ett"}, {"null", "null"}, {"🙂", "🙂"}},
@@ -249,7 +249,7 @@ const odd = `{"accounts":[{
 	"subscribers":[
 	{"id":1,"email":"kund.ett@example.com","phone_number":"+46701740605","tags":["Sitoo"],"entries":[{"group":"Sitoo-Contact","values":{"namefirst":"Kund","mobile":"+46701740605"}}]},
 	{"id":2,"email":"utan.nummer@example.com","tags":["Sitoo"],"entries":[{"group":"Sitoo-Contact","values":{"mobile":"+46701740611","phone":"+46701740612","accepts_mail":"false"}}]},
-	{"id":3,"phone_number":"+46701740613","tags":["Sitoo"],"entries":[{"group":"Sitoo-Contact","values":{"mobile":"+46701740699","phone":"+46812345678","accepts_mail":"true"}}]},
+	{"id":3,"phone_number":"+46701740613","tags":["Sitoo"],"entries":[{"group":"Sitoo-Contact","values":{"mobile":"+46701740699","phone":"+46846500405","accepts_mail":"true"}}]},
 	{"id":4,"email":"kund@malmö.example","phone_number":"+46701740614","tags":["Sitoo"],"entries":[{"group":"Sitoo-Contact","values":{"accepts_mail":"false"}}]},
 	{"id":5,"email":"vantar@example.com","status":"PENDING","tags":["Sitoo"],"entries":[{"group":"Sitoo-Contact","values":{"accepts_mail":"false"}}]},
 	{"id":6,"email":"skadad@example.com","tags":["Sitoo"],"entries":[{"group":"Sitoo-Contact","values":{"namefirst":"K\nund","mobile":"ring","phone":"saknas","accepts_mail":"nej","accepts_email":"kanske","acceptedconsents":["11","99"]}}]},
@@ -698,7 +698,7 @@ func TestLastIdentifier(t *testing.T) {
 		email, phone string
 	}{
 		1: {texts{customer.Email: ""}, "", "+46701740605"},
-		3: {texts{customer.Mobile: ""}, "", "+46812345678"},
+		3: {texts{customer.Mobile: ""}, "", "+46846500405"},
 		2: {texts{customer.Email: ""}, "", "+46701740612"},
 	} {
 		if err := s.Update(t.Context(), s.r, account, id, customer.Contact{Text: c.in}); err != nil {
