@@ -126,7 +126,7 @@ func TestNormaliseEmail(t *testing.T) {
 		"kund.ett@example.com":                  "kund.ett@example.com",
 		" Kund.Ett@Example.COM ":                "kund.ett@example.com",
 		"kund+sitoo@example.com":                "kund+sitoo@example.com",
-		"k@b.example":                                "k@b.example",
+		"k@b.example":                           "k@b.example",
 		"kund_ett-2@sub-1.mail.example.com":     "kund_ett-2@sub-1.mail.example.com",
 		"o'brien&co=1!#$%*/?^`{|}~@example.com": "o'brien&co=1!#$%*/?^`{|}~@example.com",
 		"ÅSA@example.com":                       "åsa@example.com",
