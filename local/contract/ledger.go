@@ -360,7 +360,7 @@ func sequence(t *rapid.T, l order.Ledger) {
 			switch {
 			case model == nil:
 				model = &order.Record{Key: k, State: order.Queued, Queued: now, Updated: now}
-			case model.State == order.Failed:
+			case model.State == order.Failed && model.Updated.Before(now):
 				model.State, model.Reason, model.Updated = order.Queued, "", now
 			}
 		},

@@ -24,11 +24,12 @@ type Ledger struct {
 
 var _ order.Ledger = (*Ledger)(nil)
 
-// Queue notes an accepted order. An order the ledger knows is left as it is,
-// except that a Failed one becomes Queued again; it keeps its history.
+// Queue notes an order accepted at now. An order the ledger knows is left as it
+// is, except that one which failed before now becomes Queued again; it keeps its
+// history.
 func (l *Ledger) Queue(ctx context.Context, k order.Key, now time.Time) error {
 	return l.run(ctx, "Queue", k, func(r *order.Record, known bool) error {
-		if known && r.State != order.Failed {
+		if known && (r.State != order.Failed || !r.Updated.Before(milli(now))) {
 			return nil
 		}
 		if !known {

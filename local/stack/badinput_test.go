@@ -274,8 +274,8 @@ func TestPoison(t *testing.T) {
 	}
 }
 
-// An order that makes the worker panic every time is put aside after five
-// deliveries, and the ledger says so; once the defect is mended, it goes through
+// An order that makes the worker panic every time is put aside when it is six
+// hours old, and the ledger says so; once the defect is mended, it goes through
 // when it is moved back.
 func TestDefect(t *testing.T) {
 	t.Parallel()
@@ -294,6 +294,12 @@ func TestDefect(t *testing.T) {
 	for range 6 {
 		r.later(4 * time.Minute)
 	}
+	if n := len(r.deadLetters().Messages()); n != 0 {
+		t.Fatalf("put aside when minutes old")
+	}
+	// The queue's clock is the machine's, the worker's stands still.
+	r.clock.Advance(time.Since(r.clock.Now()))
+	r.later(7 * time.Hour)
 	aside := r.deadLetters().Messages()
 	if len(aside) != 1 || !strings.Contains(aside[0].Attributes[worker.Reason], "panic") {
 		t.Fatalf("put aside: %+v", aside)

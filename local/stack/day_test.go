@@ -152,7 +152,7 @@ func TestEveryFieldThereAndBack(t *testing.T) {
 	t.Parallel()
 	r := newRig(t, options{})
 	in := map[string]any{
-		"membernumber": "100077", "email": "alla.falt@example.com", "namefirst": "Alla", "namelast": "Fält", "company": "Exempel AB", "companyid": "556016-0680",
+		"membernumber": "100077", "email": "alla.falt@example.com", "namefirst": "Alla", "namelast": "Fält", "company": "Exempel AB", "companyid": "559999-0000",
 		"phone": "070-174 06 07", "mobile": "+46701740606", "invoice_address": "Exempelgatan 1", "invoice_address2": "c/o Exempel", "invoice_zip": "111 22",
 		"invoice_city": "Umeå", "invoice_state": "AC", "invoice_countryid": "se", "delivery_address": "Lagervägen 2", "delivery_address2": "Port 3",
 		"delivery_zip": "222 33", "delivery_city": "Luleå", "delivery_state": "BD", "delivery_countryid": "NO", "gender": "female",
@@ -274,7 +274,7 @@ func TestRequestsToRule(t *testing.T) {
 		{"consents", func() { r.call("GET", "/consents", nil) }, []string{"GET /v2/preference-groups"}, 0},
 		{"consents again", func() { r.call("GET", "/consents", nil) }, nil, 0},
 		{"the first order", func() { r.call("POST", "/transactions", sale(1, of("255934461"))); r.drain() }, []string{
-			"POST /v3/custom-field-data/*", "POST /v2/customizations", "PUT /v3/custom-field-data/*", "POST /v2/subscribers/*/tags",
+			"POST /v3/custom-field-data/*", "POST /v2/customizations", "PUT /v3/custom-field-data/*", "GET /v3/custom-field-data/*/search", "POST /v2/subscribers/*/tags",
 		}, 0},
 		{"an order", func() { r.call("POST", "/transactions", sale(2, of("255934461"))); r.drain() }, []string{"POST /v3/custom-field-data/*", "POST /v2/subscribers/*/tags"}, 0},
 		{"the same order", func() { r.call("POST", "/transactions", sale(2, of("255934461"))); r.drain() }, nil, 0},

@@ -88,6 +88,11 @@ func (d *Directory) Accepted(ctx context.Context, token string) (Account, error)
 			d.Refuse(ctx, id)
 			return Account{}, &fault.Error{Kind: fault.Unauthorized, Message: errRefused.Message, Err: err}
 		}
+		switch fault.KindOf(err) {
+		case fault.Invalid, fault.TooLarge, fault.Conflict, fault.NotFound:
+			// Whatever it is that Rule does not like, it is not the caller's.
+			err = &fault.Error{Kind: fault.Unavailable, Err: err}
+		}
 		return Account{}, fmt.Errorf("ask Rule about a new key: %w", err)
 	}
 	sealed, err := d.Sealer.Seal(ctx, id, token)

@@ -356,6 +356,10 @@ func ParseKey(raw string, phones Phones) Key {
 	return Key{Phone: e164}
 }
 
+// PersonalNumber reports whether raw, typed where a phone number belongs, is a
+// personal identity number.
+func PersonalNumber(raw string) bool { return identity(strings.TrimSpace(raw)) }
+
 // identity tells a personal identity number from a phone number that spells a
 // date. A country code makes it a phone number. Ten digits that start with 0 are
 // one too, unless they are written as six and four. All else that looks like a

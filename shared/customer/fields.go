@@ -146,6 +146,17 @@ func stops(x rule.Suppression, m Member) bool {
 	return x.Message == channels[m] && x.Dispatcher != "transactional" && x.Dispatcher != "transaction"
 }
 
+// Known reports whether Rule's fields tell anything of a person beside how to
+// reach them.
+func Known(values rule.Values) bool {
+	for _, row := range table {
+		if row.group != "" && row.kind != flag && values[row.group][string(row.member)].Text() != "" {
+			return true
+		}
+	}
+	return false
+}
+
 // OrderPerson is what an order says of its customer beside email and phone.
 type OrderPerson struct {
 	FirstName, LastName, Company string

@@ -55,7 +55,7 @@ func TestParseKey(t *testing.T) {
 		// Coordination numbers: the day is 60 higher.
 		"701063-2391": {}, "7010632391": {}, "19701063-2391": {}, "900161-1234": {}, "9001911234": {},
 		// Organisation numbers are not phone numbers.
-		"556016-0680": {}, "5560160680": {}, "16556016-0680": {}, "SE556016068001": {},
+		"559999-0000": {}, "5599990000": {}, "16559999-0000": {}, "SE559999000001": {},
 
 		// Parts and patterns.
 		"": {}, " ": {}, "@": {}, "kund": {}, "Kund Ett": {}, "kund.ett": {}, "kund.ett@": {}, "@example.com": {}, "kund.ett@example": {}, "kund.ett@example.c": {},
@@ -153,11 +153,11 @@ func TestPersonalNumber(t *testing.T) {
 	for v, want := range map[string]bool{
 		"19121212-1212": true, "121212-1212": true, "121212+1212": true, "1212121212": true, "191212121212": true, "20121212 1212": true, "18991231-1234": true,
 		"701063-2391": true, "700191-1234": true, "900101–1234": true, "90.01.01.1234": true,
-		"556016-0680": false, "16556016-0680": false, "212000-0142": false, "802000-0123": false, // an authority's, an association's
+		"559999-0000": false, "16559999-0000": false, "292001-0000": false, "892001-0000": false, // an authority's, an association's
 		"121312-1212": false, "120012-1212": false, "121232-1212": false, "121260-1212": false, "121292-1212": false, "121200-1212": false,
 		"21121212-1212": false, "121212-121": false, "121212-12123": false, "1121212-1212": false, "": false, "121212-121A": false, "X121212-1212": false, "١٢١٢١٢١٢١٢": false,
 	} {
-		if got := customer.PersonalNumber(v); got != want {
+		if got := customer.LooksPersonal(v); got != want {
 			t.Errorf("%q: got %v, want %v", v, got, want)
 		}
 	}

@@ -52,11 +52,12 @@ func (s *Service) Find(ctx context.Context, r *rule.Session, account, key string
 	} else if sub, err = r.Subscriber(ctx, who); err == nil {
 		values, err = fields(ctx, r, rule.ByID(sub.ID))
 	}
-	if err != nil {
-		if fault.KindOf(err) == fault.NotFound {
-			s.found.forget(account, k)
-			return Contact{}, false, nil
-		}
+	switch kind := fault.KindOf(err); {
+	case err == nil:
+	case kind == fault.NotFound, kind == fault.Invalid: // what Rule cannot read names nobody there
+		s.found.forget(account, k)
+		return Contact{}, false, nil
+	default:
 		return Contact{}, false, err
 	}
 	s.found.add(account, k)
@@ -152,6 +153,13 @@ func (s *Service) Add(ctx context.Context, r *rule.Session, account string, in C
 			note.Flags[m] = false
 		}
 	}
+	// The note comes first: Rule's suppressions, and not the note, tell a second
+	// try what is left to do, and one without its note could never be lifted.
+	if notes := fieldsOf(note, true); len(notes) > 0 {
+		if err := s.update(ctx, r, sub.ID, rule.Change{Fields: notes}); err != nil {
+			return 0, half(err)
+		}
+	}
 	chosen := false
 	err = inParallel(
 		func() error {
@@ -160,16 +168,23 @@ func (s *Service) Add(ctx context.Context, r *rule.Session, account string, in C
 			}
 			return r.Suppress(ctx, sub.ID, stop...)
 		},
+		func() error {
+			if mail, ok := c.Flags[AcceptsEmail]; !ok || mail || !sub.Tagged(NewsletterTag) {
+				return nil
+			}
+			if sms, ok := c.Flags[AcceptsSMS]; !ok || sms {
+				return nil
+			}
+			return r.Untag(ctx, sub.ID, NewsletterTag)
+		},
 		func() (err error) { chosen, err = s.choose(ctx, r, sub.ID, choices); return err },
 	)
 	if err != nil {
 		return 0, half(err)
 	}
 	if chosen {
-		note.Lists = map[Member][]string{Consents: c.Lists[Consents]}
-	}
-	if notes := fieldsOf(note, true); len(notes) > 0 {
-		if err := s.update(ctx, r, sub.ID, rule.Change{Fields: notes}); err != nil {
+		err := s.update(ctx, r, sub.ID, rule.Change{Fields: fieldsOf(Contact{Lists: map[Member][]string{Consents: c.Lists[Consents]}}, true)})
+		if err != nil {
 			return 0, half(err)
 		}
 	}
@@ -208,27 +223,10 @@ func withoutRefused(err error, fields []rule.Field) (keep []rule.Field, dropped 
 	if !ok || fault.KindOf(err) != fault.Invalid || len(fields) == 0 || e.Names("email") || e.Names("phone_number") {
 		return fields, false
 	}
-	for i, f := range fields {
-		if !names(e, f, i) {
-			keep = append(keep, f)
-		}
+	if keep, dropped = rule.WithoutRefused(err, fields); dropped {
+		return keep, true
 	}
-	if len(keep) == len(fields) {
-		keep = nil
-	}
-	return keep, true
-}
-
-// names reports whether a refusal is about the i-th field sent. Rule names a
-// field by its key or by its place in the request (assumed: "fields.3.type").
-func names(e *rule.Error, f rule.Field, i int) bool {
-	place := "fields." + strconv.Itoa(i)
-	for name := range e.Fields {
-		if name == f.Group+"."+f.Name || name == place || strings.HasPrefix(name, place+".") {
-			return true
-		}
-	}
-	return false
+	return nil, true
 }
 
 // Update changes the members of a customer that in holds, and no others. An
@@ -336,6 +334,14 @@ func changed(want, have Contact) Contact {
 	if v, ok := want.Flags[AcceptsMail]; ok && v != have.Flags[AcceptsMail] {
 		out.Flags[AcceptsMail] = v
 	}
+	// A no is noted before Rule is told: Rule's suppressions, and not the note,
+	// tell a second try what is left to do, and one without its note could never
+	// be lifted. A yes is noted afterwards, for the same reason.
+	for _, m := range []Member{AcceptsEmail, AcceptsSMS} {
+		if v, ok := want.Flags[m]; ok && !v && have.Flags[m] {
+			out.Flags[m] = false
+		}
+	}
 	return out
 }
 
@@ -356,6 +362,7 @@ func (s *Service) marketing(ctx context.Context, r *rule.Session, sub rule.Subsc
 		if !ok || v == have.Flags[m] {
 			continue
 		}
+		after[m] = v
 		if !v {
 			stop = append(stop, channels[m])
 		} else {
@@ -364,12 +371,13 @@ func (s *Service) marketing(ctx context.Context, r *rule.Session, sub rule.Subsc
 			suppressed := slices.ContainsFunc(sub.Suppressed, func(x rule.Suppression) bool { return stops(x, m) })
 			if suppressed && (foreign || !ours) || !suppressed {
 				s.Log.InfoContext(ctx, "a refusal of marketing that no till set stays", "member", string(m), "subscriber", sub.ID)
+				after[m] = false
 				continue
 			}
 			lift = append(lift, channels[m])
 			tag = true
+			note.Flags[m] = true
 		}
-		note.Flags[m], after[m] = v, v
 	}
 	return note, func() error {
 		return inParallel(

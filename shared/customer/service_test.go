@@ -91,7 +91,7 @@ var values = map[customer.Member][]value{
 	customer.FirstName:      {{" Kund ", "Kund"}, {"Å\"/\\<b>&", "Å\"/\\<b>&"}, {strings.Repeat("ö", 255), strings.Repeat("ö", 255)}},
 	customer.LastName:       {{"Ett", "Ett"}, {"null", "null"}, {"🙂", "🙂"}},
 	customer.Company:        {{"Exempel AB", "Exempel AB"}},
-	customer.CompanyID:      {{"556016-0680", "556016-0680"}, {"SE556016068001", "SE556016068001"}, {"121212-1212", ""}, {"SE121212121201", ""}, {"19900101–1234", ""}},
+	customer.CompanyID:      {{"559999-0000", "559999-0000"}, {"SE559999000001", "SE559999000001"}, {"121212-1212", ""}, {"SE121212121201", ""}, {"19900101–1234", ""}},
 	customer.Gender:         {{"female", "female"}, {"male", "male"}},
 	customer.Birthday:       {{"1986-05-15T00:00:00Z", "1986-05-15"}, {"1986-05-15", "1986-05-15"}, {"2000-02-29 12:00:00", "2000-02-29"}, {"1912-12-12T00:00:00", "1912-12-12"}},
 	customer.HomeStore:      {{"200", "200"}},

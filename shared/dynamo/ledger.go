@@ -37,12 +37,13 @@ func NewLedger(client Client, table string) *Ledger {
 	return &Ledger{client: client, table: table}
 }
 
-// Queue notes an accepted order. An order the ledger knows is left as it is,
-// except that a Failed one becomes Queued again; it keeps its history.
+// Queue notes an order accepted at now. An order the ledger knows is left as it
+// is, except that one which failed before now becomes Queued again; it keeps its
+// history.
 func (l *Ledger) Queue(ctx context.Context, k order.Key, now time.Time) error {
 	_, _, err := l.update(ctx, k,
 		"SET #state = :to, #updated = :now, #queued = if_not_exists(#queued, :now) REMOVE #reason",
-		"attribute_not_exists(#account) OR #state = :failed",
+		"attribute_not_exists(#account) OR #state = :failed AND #updated < :now",
 		item{":to": text(string(order.Queued)), ":failed": text(string(order.Failed)), ":now": moment(now)})
 	return wrap(err, "queue", k)
 }

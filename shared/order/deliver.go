@@ -43,7 +43,9 @@ func PersonOf(o sitoo.Order) (p Person, ok bool) {
 		p.ContactID = id
 	}
 	p.Email, _ = customer.NormaliseEmail(o.Email)
-	p.Phone = o.Phone
+	if !customer.PersonalNumber(o.Phone) {
+		p.Phone = o.Phone
+	}
 	return p, p.ContactID != 0 || p.Email != "" || p.Phone != ""
 }
 
@@ -132,6 +134,9 @@ func (d *Deliverer) Deliver(ctx context.Context, a account.Account, r *rule.Sess
 
 // hopeless reports whether the same order would fail again for the same reason.
 func hopeless(err error) bool {
+	if err == nil {
+		return false
+	}
 	switch fault.KindOf(err) {
 	case fault.Invalid, fault.TooLarge, fault.Conflict, fault.NotFound:
 		return true
@@ -157,21 +162,23 @@ func (d *Deliverer) write(ctx context.Context, a account.Account, r *rule.Sessio
 	entry := Entry(o)
 	found := false
 	sub := claim.Subscriber
+	var have rule.Entry
 	// Without a noted subscriber the earlier attempt ended before it wrote.
 	if claim.Uncertain && sub != 0 {
-		var e rule.Entry
-		if e, found, err = r.FindEntry(ctx, sub, Group, fieldOrderID, strconv.FormatInt(o.ID, 10)); err != nil {
+		if have, found, err = r.FindEntry(ctx, sub, Group, fieldOrderID, strconv.FormatInt(o.ID, 10)); err != nil {
 			return true, err
-		}
-		if found {
-			if err := d.complete(ctx, a, r, sub, o.ID, entry, e); err != nil {
-				return true, err
-			}
 		}
 	}
 	if !found {
 		if sub, uncertain, err = d.append(ctx, a, r, p, o, entry, claim); err != nil {
 			return uncertain, err
+		}
+	}
+	// What the entry was begun with is its number alone where the account had no
+	// fields yet, now or when an earlier attempt began it.
+	if a.Schema < SchemaVersion || found && have.Values[fieldTotal].Text() == "" {
+		if err := d.fill(ctx, a, r, sub, o.ID, entry); err != nil {
+			return true, err
 		}
 	}
 	tag := PurchaseTag
@@ -187,13 +194,19 @@ func (d *Deliverer) write(ctx context.Context, a account.Account, r *rule.Sessio
 	return false, nil
 }
 
-// append writes the entry, to whom the order names. uncertain as in write.
+// append begins the entry, at whom the order names. uncertain as in write.
 func (d *Deliverer) append(ctx context.Context, a account.Account, r *rule.Session, p Person, o sitoo.Order, entry []rule.Field, claim Claim) (sub int64, uncertain bool, err error) {
 	candidates := []func() (int64, error){}
 	if p.ContactID != 0 {
 		candidates = append(candidates, func() (int64, error) { return p.ContactID, nil })
 	}
 	candidates = append(candidates, func() (int64, error) { return d.person(ctx, r, p, o) })
+	// The first entry of an account takes more than one request: one that makes
+	// the group, historical from the start, since nothing but a new entry can;
+	// then fill.
+	if a.Schema < SchemaVersion {
+		entry = slices.DeleteFunc(slices.Clone(entry), func(f rule.Field) bool { return f.Name != fieldOrderID })
+	}
 	for _, who := range candidates {
 		if sub, err = who(); err != nil {
 			return 0, false, err
@@ -201,9 +214,9 @@ func (d *Deliverer) append(ctx context.Context, a account.Account, r *rule.Sessi
 		if err = d.Ledger.Note(ctx, claim.Key, claim.Attempt, sub, d.Now()); err != nil {
 			return 0, false, fmt.Errorf("note whose entry it is: %w", err)
 		}
-		uncertain, err = d.put(ctx, a, r, sub, o.ID, entry)
+		err = d.without(ctx, entry, func(fields []rule.Field) error { return r.AppendEntry(ctx, sub, Group, fields) })
 		if err == nil || fault.KindOf(err) != fault.NotFound {
-			return sub, uncertain, err
+			return sub, rule.Uncertain(err), err
 		}
 		// The contact has been deleted in Rule since; the order names the
 		// person in other ways, perhaps.
@@ -211,89 +224,134 @@ func (d *Deliverer) append(ctx context.Context, a account.Account, r *rule.Sessi
 	return sub, false, err
 }
 
-// put writes the entry to a subscriber. The first entry of an account takes
-// three requests: one that makes the group, historical from the start, since
-// nothing but a new entry can; one that gives all fields their types, since an
-// entry cannot; and one that fills the entry.
-func (d *Deliverer) put(ctx context.Context, a account.Account, r *rule.Session, sub, id int64, entry []rule.Field) (uncertain bool, err error) {
-	first := entry
-	if a.Schema < SchemaVersion {
-		first = slices.DeleteFunc(slices.Clone(entry), func(f rule.Field) bool { return f.Name != fieldOrderID })
-	}
-	if err := r.AppendEntry(ctx, sub, Group, first); err != nil {
-		return rule.Uncertain(err), err
-	}
-	if a.Schema < SchemaVersion {
-		if err := d.fill(ctx, a, r, sub, id, entry); err != nil {
-			return true, err
-		}
-	}
-	return false, nil
-}
-
-// complete fills an entry that an earlier attempt left with nothing but its
-// number.
-func (d *Deliverer) complete(ctx context.Context, a account.Account, r *rule.Session, sub, id int64, entry []rule.Field, have rule.Entry) error {
-	if have.Values[fieldTotal].Text() != "" {
-		return nil
-	}
-	return d.fill(ctx, a, r, sub, id, entry)
-}
-
-func (d *Deliverer) fill(ctx context.Context, a account.Account, r *rule.Session, sub, id int64, entry []rule.Field) error {
-	if a.Schema < SchemaVersion {
-		if err := r.Declare(ctx, slices.Concat(Schema(), customer.Schema())); err != nil {
+// without calls write with fields, and again without those that it refuses:
+// staff may have made a field of ours anew with another type, which must not
+// lose an order. The entry's number is never left out.
+func (d *Deliverer) without(ctx context.Context, fields []rule.Field, write func([]rule.Field) error) error {
+	for {
+		err := write(fields)
+		keep, dropped := rule.WithoutRefused(err, fields)
+		if !dropped || len(keep) == 0 || fields[0].Name == fieldOrderID && keep[0].Name != fieldOrderID {
 			return err
 		}
+		d.Log.WarnContext(ctx, "Rule refuses a custom field; the order is written without it", "error", err)
+		fields = keep
 	}
-	if err := r.PatchEntry(ctx, sub, Group, fieldOrderID, strconv.FormatInt(id, 10), entry); err != nil {
-		return err
-	}
-	if a.Schema < SchemaVersion {
-		if err := d.Accounts.SetSchema(ctx, a.ID, SchemaVersion); err != nil {
-			// The next order declares them once more, which does no harm.
-			d.Log.WarnContext(ctx, "could not note that the fields are declared", "account", a.ID, "error", err)
+}
+
+// fill completes an entry that holds its number and nothing else. The first time
+// for an account it gives all fields their types before that, since an entry
+// cannot, and makes sure afterwards that the group keeps a history. It may be
+// repeated.
+func (d *Deliverer) fill(ctx context.Context, a account.Account, r *rule.Session, sub, id int64, entry []rule.Field) error {
+	first := a.Schema < SchemaVersion
+	if first {
+		err := d.without(ctx, slices.Concat(Schema(), customer.Schema()), func(fields []rule.Field) error { return r.Declare(ctx, fields) })
+		if err != nil && fault.KindOf(err) != fault.Invalid {
+			return err
 		}
+		if err != nil { // it does not say which: the entry is written all the same
+			d.Log.WarnContext(ctx, "Rule refuses the fields' types", "account", a.ID, "error", err)
+		}
+	}
+	number := strconv.FormatInt(id, 10)
+	err := d.without(ctx, entry, func(fields []rule.Field) error {
+		return r.PatchEntry(ctx, sub, Group, fieldOrderID, number, fields)
+	})
+	if err != nil {
+		return notYet(err)
+	}
+	if !first {
+		return nil
+	}
+	e, found, err := r.FindEntry(ctx, sub, Group, fieldOrderID, number)
+	switch {
+	case err != nil:
+		return err
+	case !found:
+		return &fault.Error{Kind: fault.Unavailable, Message: "Rule does not find the entry that it has just taken."}
+	case e.Overwritten:
+		return &fault.Error{Kind: fault.Unavailable, Message: "The group " + Group + " is not historical in Rule, so each order would overwrite the last: switch the group to historical there."}
+	}
+	if err := d.Accounts.SetSchema(ctx, a.ID, SchemaVersion); err != nil {
+		// The next order does all this once more, which does no harm.
+		d.Log.WarnContext(ctx, "could not note that the fields are declared", "account", a.ID, "error", err)
 	}
 	return nil
 }
 
+// notYet makes a 404 for an entry that Rule has taken what it is: Rule's search
+// may lag behind its writes, and another try helps.
+func notYet(err error) error {
+	if fault.KindOf(err) != fault.NotFound {
+		return err
+	}
+	return &fault.Error{Kind: fault.Unavailable, Message: "Rule does not find the entry that it has just taken.", Err: fault.As(err).Err}
+}
+
 // person finds or creates, in one request, the subscriber that an order names
 // by email or phone. Only one of the two is used to find somebody, so that a
-// receipt sent to a relative's address does not join two people.
+// receipt sent to a relative's address does not join two people; and what else
+// the order says of its customer is kept only where Rule knows nothing of the
+// person yet.
 func (d *Deliverer) person(ctx context.Context, r *rule.Session, p Person, o sitoo.Order) (int64, error) {
-	number, _ := d.Phones(p.Phone)
+	number := ""
+	if p.Phone != "" {
+		number, _ = d.Phones(p.Phone)
+	}
 	var last error = skip{"the order names no customer that Rule could know: no contact id that exists, no usable email address or phone number"}
-	fields := customer.FromOrder(customer.OrderPerson{
-		FirstName: o.FirstName, LastName: o.LastName, Company: o.Company, Address: o.Address,
-	}, d.Phones)
 	for _, k := range []customer.Key{{Email: p.Email}, {Phone: number}} {
 		if k.Zero() {
 			continue
 		}
-		sub, err := r.Upsert(ctx, rule.Upsert{Email: k.Email, Phone: k.Phone, Fields: fields, Tags: []string{customer.Tag}})
-		if fault.KindOf(err) == fault.Invalid && err != nil && len(fields) > 0 {
-			// A field that staff have given another type must not lose the order.
-			sub, err = r.Upsert(ctx, rule.Upsert{Email: k.Email, Phone: k.Phone, Tags: []string{customer.Tag}})
-		}
+		sub, err := r.Upsert(ctx, rule.Upsert{Email: k.Email, Phone: k.Phone, Tags: []string{customer.Tag}})
 		if err == nil && sub.ID == 0 { // Rule's answer may leave the id out
 			sub, err = r.Subscriber(ctx, k.Identifier())
 		}
-		if fault.KindOf(err) == fault.Invalid && err != nil {
+		if err != nil && fault.KindOf(err) == fault.Invalid {
 			last = skip{"Rule refuses the order's email address or phone number"}
 			continue
 		}
 		if err != nil {
 			return 0, err
 		}
-		if k.Email != "" && number != "" && sub.Phone == "" {
-			// Known by email only: the number is news. If it is somebody
-			// else's, or Rule does not like it, the order matters more.
-			if _, err := r.Update(ctx, sub.ID, rule.Change{Phone: &number}); err != nil && !hopeless(err) {
-				return 0, err
-			}
-		}
-		return sub.ID, nil
+		return sub.ID, d.introduce(ctx, r, sub, number, o)
 	}
 	return 0, last
+}
+
+// introduce tells Rule what an order says of somebody of whom it knows only the
+// email address or the phone number. What Rule refuses of it is left out: the
+// order matters more.
+func (d *Deliverer) introduce(ctx context.Context, r *rule.Session, sub rule.Subscriber, number string, o sitoo.Order) error {
+	change := rule.Change{Fields: customer.FromOrder(customer.OrderPerson{
+		FirstName: o.FirstName, LastName: o.LastName, Company: o.Company, Address: o.Address,
+	}, d.Phones)}
+	if number != "" && sub.Phone == "" {
+		change.Phone = &number
+	}
+	if change.Phone == nil && len(change.Fields) == 0 {
+		return nil
+	}
+	values, err := r.Fields(ctx, rule.ByID(sub.ID))
+	if err != nil && fault.KindOf(err) != fault.NotFound {
+		return err
+	}
+	if customer.Known(values) {
+		return nil
+	}
+	err = d.without(ctx, change.Fields, func(fields []rule.Field) error {
+		change.Fields = fields
+		_, err := r.Update(ctx, sub.ID, change)
+		return err
+	})
+	if hopeless(err) && change.Phone != nil && len(change.Fields) > 0 { // the number is somebody else's
+		change.Phone = nil
+		_, err = r.Update(ctx, sub.ID, change)
+	}
+	if hopeless(err) {
+		d.Log.WarnContext(ctx, "Rule does not take what the order says of its customer", "subscriber", sub.ID, "error", err)
+		return nil
+	}
+	return err
 }

@@ -59,8 +59,8 @@ type Claim struct {
 // concurrent use, and every method may be repeated with the same arguments: an
 // implementation recognises its own earlier write.
 type Ledger interface {
-	// Queue notes an accepted order. An order the ledger knows is left as it
-	// is, except that Failed becomes Queued again.
+	// Queue notes an order accepted at now. An order the ledger knows is left
+	// as it is, except that one which failed before now becomes Queued again.
 	Queue(ctx context.Context, k Key, now time.Time) error
 	// Claim gives the order to an attempt until now+lease, unless it is final
 	// (Sent, Skipped) or another attempt's lease is still running. An order

@@ -1,9 +1,11 @@
 package order
 
 import (
+	"cmp"
 	"context"
 	"log/slog"
 	"slices"
+	"strings"
 
 	"sitoo-rule/shared/rule"
 )
@@ -45,7 +47,7 @@ func Purchases(ctx context.Context, r *rule.Session, log *slog.Logger, subscribe
 		if c := b.Date.Compare(a.Date); c != 0 {
 			return c
 		}
-		return len(b.OrderID) - len(a.OrderID)
+		return cmp.Or(len(b.OrderID)-len(a.OrderID), strings.Compare(b.OrderID, a.OrderID))
 	})
 	if len(list) > Shown {
 		list = list[:Shown]

@@ -17,27 +17,35 @@ const MaxGroup = 65_000
 
 // Entry is one entry of a historical group.
 type Entry struct {
-	ID     string
-	Group  string
-	Values map[string]Value
+	ID    string
+	Group string
+	// Overwritten is true if Rule says that the group keeps no history: the
+	// next entry replaces this one.
+	Overwritten bool
+	Values      map[string]Value
 }
 
 // UnmarshalJSON reads v3's record.
 func (e *Entry) UnmarshalJSON(b []byte) error {
 	var w struct {
-		ID     json.RawMessage `json:"id"`
-		Group  string          `json:"group_name"`
-		Values []struct {
-			Name  string          `json:"field_name"`
+		ID         json.RawMessage `json:"id"`
+		Group      json.RawMessage `json:"group_name"`
+		Historical json.RawMessage `json:"historical"`
+		Values     []struct {
+			Name  json.RawMessage `json:"field_name"`
 			Value json.RawMessage `json:"field_value"`
 		} `json:"values"`
 	}
 	if err := json.Unmarshal(b, &w); err != nil {
 		return err
 	}
-	*e = Entry{ID: Value{w.ID}.Text(), Group: w.Group, Values: make(map[string]Value, len(w.Values))}
+	*e = Entry{ID: Value{w.ID}.Text(), Group: Value{w.Group}.Text(), Values: make(map[string]Value, len(w.Values))}
+	switch (Value{w.Historical}).Text() {
+	case "false", "0":
+		e.Overwritten = true
+	}
 	for _, v := range w.Values {
-		e.Values[v.Name] = Value{v.Value}
+		e.Values[Value{v.Name}.Text()] = Value{v.Value}
 	}
 	return nil
 }

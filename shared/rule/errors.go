@@ -68,6 +68,40 @@ func (e *Error) Names(member string) bool {
 	return false
 }
 
+// WithoutRefused returns fields less those that a refusal is about. dropped is
+// false if err is no refusal of custom fields, or does not say which. Rule names
+// a field by its key, by its name or by its place in the request (assumed:
+// "fields.3.type", "groups.0.values.3.value").
+func WithoutRefused(err error, fields []Field) (keep []Field, dropped bool) {
+	e, ok := errors.AsType[*Error](err)
+	if !ok || fault.KindOf(err) != fault.Invalid {
+		return fields, false
+	}
+	for i, f := range fields {
+		if !e.refuses(f, i) {
+			keep = append(keep, f)
+		}
+	}
+	return keep, len(keep) < len(fields)
+}
+
+// refuses reports whether the refusal is about the i-th field sent.
+func (e *Error) refuses(f Field, i int) bool {
+	place := strconv.Itoa(i)
+	for name := range e.Fields {
+		if name == f.Group+"."+f.Name || name == f.Name {
+			return true
+		}
+		parts := strings.Split(name, ".")
+		for j := 1; j < len(parts); j++ {
+			if (parts[j-1] == "fields" || parts[j-1] == "values") && parts[j] == place {
+				return true
+			}
+		}
+	}
+	return false
+}
+
 // Uncertain reports whether err leaves open if Rule carried out the request.
 func Uncertain(err error) bool {
 	e, ok := errors.AsType[*Error](err)

@@ -1,6 +1,7 @@
 package rule
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"fmt"
@@ -55,10 +56,10 @@ type Suppression struct {
 func (s *Subscriber) UnmarshalJSON(b []byte) error {
 	var w struct {
 		ID          json.RawMessage `json:"id"`
-		Email       *string         `json:"email"`
-		PhoneNumber *string         `json:"phone_number"`
-		Phone       *string         `json:"phone"`
-		OptedIn     *bool           `json:"opted_in"`
+		Email       json.RawMessage `json:"email"`
+		PhoneNumber json.RawMessage `json:"phone_number"`
+		Phone       json.RawMessage `json:"phone"`
+		OptedIn     json.RawMessage `json:"opted_in"`
 		Tags        json.RawMessage `json:"tags"`
 		Suppressed  json.RawMessage `json:"suppressed"`
 	}
@@ -73,17 +74,16 @@ func (s *Subscriber) UnmarshalJSON(b []byte) error {
 		}
 		s.ID = id
 	}
-	if w.Email != nil {
-		s.Email = *w.Email
-	}
-	for _, p := range []*string{w.PhoneNumber, w.Phone} {
-		if p != nil && *p != "" {
-			s.Phone = *p
-			break
+	for name, raw := range map[string]json.RawMessage{"email": w.Email, "phone_number": w.PhoneNumber, "phone": w.Phone} {
+		if len(raw) > 0 && (raw[0] == '[' || raw[0] == '{') {
+			return fmt.Errorf("subscriber %s is not a text", name)
 		}
 	}
-	if w.OptedIn != nil {
-		s.OptedIn = *w.OptedIn
+	s.Email = Value{w.Email}.Text()
+	s.Phone = cmp.Or(Value{w.PhoneNumber}.Text(), Value{w.Phone}.Text())
+	switch (Value{w.OptedIn}).Text() {
+	case "false", "0":
+		s.OptedIn = false
 	}
 	var tags []struct {
 		Name string `json:"name"`
@@ -217,10 +217,10 @@ func (s *Session) Subscriber(ctx context.Context, who Identifier) (Subscriber, e
 func (s *Session) Fields(ctx context.Context, who Identifier) (Values, error) {
 	var out struct {
 		Groups []struct {
-			Name   string `json:"name"`
+			Name   json.RawMessage `json:"name"`
 			Fields []struct {
-				Name  string          `json:"name"`
-				Key   string          `json:"key"`
+				Name  json.RawMessage `json:"name"`
+				Key   json.RawMessage `json:"key"`
 				Value json.RawMessage `json:"value"`
 			} `json:"fields"`
 		} `json:"groups"`
@@ -230,15 +230,16 @@ func (s *Session) Fields(ctx context.Context, who Identifier) (Values, error) {
 	}
 	values := Values{}
 	for _, g := range out.Groups {
-		group := values[g.Name]
+		group := values[Value{g.Name}.Text()]
 		if group == nil {
 			group = map[string]Value{}
-			values[g.Name] = group
+			values[Value{g.Name}.Text()] = group
 		}
 		for _, f := range g.Fields {
-			name := f.Name
+			name := Value{f.Name}.Text()
 			if name == "" {
-				name = f.Key[strings.LastIndex(f.Key, ".")+1:]
+				key := Value{f.Key}.Text()
+				name = key[strings.LastIndex(key, ".")+1:]
 			}
 			group[name] = Value{f.Value}
 		}

@@ -237,7 +237,7 @@ func (o object) strings(name string) []string {
 // objects calls fn for every object of an array.
 func (o object) objects(name string, fn func(object)) {
 	raw, ok := o.raw(name)
-	if !ok {
+	if !ok || string(raw) == `""` {
 		return
 	}
 	var items []json.RawMessage
@@ -260,7 +260,7 @@ func (o object) objects(name string, fn func(object)) {
 // empty object as an empty array.
 func (o object) texts(name string) map[string]string {
 	raw, ok := o.raw(name)
-	if !ok || string(bytes.Join(bytes.Fields(raw), nil)) == "[]" {
+	if !ok || string(raw) == `""` || string(bytes.Join(bytes.Fields(raw), nil)) == "[]" {
 		return nil
 	}
 	child := object{path: o.path + name + ".", err: o.err}

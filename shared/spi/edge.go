@@ -28,8 +28,9 @@ import (
 )
 
 const (
-	// defaultBudget: a till gives up after 10 s, and the answer has to travel.
-	defaultBudget = 8 * time.Second
+	// defaultBudget is one second less than the 8 s that a till's answer may
+	// take: what is noted after Rule has answered, or not, takes up to one.
+	defaultBudget = 7 * time.Second
 	// maxBody is more than a contact with every member filled in.
 	maxBody = 1 << 20
 	// maxOrder is what Lambda passes on of a body, with room for its quoting.
@@ -42,7 +43,7 @@ type Edge struct {
 	Rule     *rule.Client
 	Log      *slog.Logger
 	Now      func() time.Time
-	// Budget is what one request may take, 8 s if zero.
+	// Budget is what one request may take but for a last note, 7 s if zero.
 	Budget time.Duration
 }
 

@@ -193,6 +193,7 @@ func (e *Edge) OrderReceive(queue worker.Sender, ledger order.Ledger) lambda.Han
 		if err != nil {
 			return nil, err
 		}
+		before := e.Now() // a failure that the worker notes after this is not undone below
 		if err := queue.Send(ctx, worker.Message{Body: text, Group: r.Account.ID}); err != nil {
 			if fault.KindOf(err) == fault.TooLarge {
 				return nil, err
@@ -201,7 +202,7 @@ func (e *Edge) OrderReceive(queue worker.Sender, ledger order.Ledger) lambda.Han
 		}
 		note, cancel := context.WithTimeout(ctx, ledgerPatience)
 		defer cancel()
-		if err := ledger.Queue(note, order.Key{Account: r.Account.ID, Order: o.ID}, e.Now()); err != nil {
+		if err := ledger.Queue(note, order.Key{Account: r.Account.ID, Order: o.ID}, before); err != nil {
 			r.Log.WarnContext(ctx, "order is queued, but the ledger does not say so yet", "order", o.ID, "error", err)
 		}
 		return Received{OrderID: o.ID, Status: "queued"}, nil

@@ -29,20 +29,17 @@ const (
 	// it doubles with each delivery.
 	firstDelay = 15 * time.Second
 	lastDelay  = time.Hour
-	// unauthorizedDelay: a merchant needs time to paste a new key.
+	// unauthorizedDelay: somebody has to see to the key.
 	unauthorizedDelay = time.Hour
 	// maxDelay is what SQS allows.
 	maxDelay = 12 * time.Hour
-	// maxDefects is how many deliveries may end in a defect of ours before the
-	// message is put aside.
-	maxDefects = 5
+	// maxAge is how old a message may get before it is put aside, whatever the
+	// error; the queue's own maximum of receives, which knows no reason, is left
+	// for messages that take the process down. maxDefectAge is the same for a
+	// defect of ours, which seldom passes by itself.
+	maxAge       = 48 * time.Hour
+	maxDefectAge = 6 * time.Hour
 )
-
-// MaxTries is how many deliveries a message gets before it is put aside,
-// whatever the error: at one an hour nearly two days. It lies below the queue's
-// own maximum of receives, which knows no reason and is left for messages that
-// take the process down.
-const MaxTries = 45
 
 // Delivery is one message as it arrived.
 type Delivery struct {
@@ -68,11 +65,11 @@ type Process func(ctx context.Context, d *Delivery) error
 //	error's kind                             message
 //	none                                     deleted
 //	Invalid, TooLarge, Conflict, NotFound    put aside at once, with the reason
-//	Busy                                     again at RetryAt
+//	Busy                                     again at RetryAt, or as Unavailable if that is later
 //	Unauthorized                             again in an hour
 //	Unavailable                              again, 15 s doubling to an hour
-//	Internal, panic                          the same, put aside after 5 deliveries
-//	any, MaxTries times                      put aside, with the last reason
+//	Internal, panic                          the same, put aside when 6 hours old
+//	any                                      put aside when 48 hours old
 type Edge struct {
 	Queue       Delayer
 	DeadLetters Sender
@@ -123,7 +120,7 @@ func (e *Edge) one(ctx, work context.Context, operation string, process Process,
 	var again time.Duration
 	if err == nil {
 		done = true
-	} else if aside(err, d.Receives) {
+	} else if aside(err, age(m, e.Now())) {
 		level, decision = slog.LevelError, "put aside"
 		if done = e.putAside(ctx, m, d, err); !done {
 			decision = "again"
@@ -163,28 +160,37 @@ func contained(ctx context.Context, process Process, d *Delivery) (err error) {
 	return process(ctx, d)
 }
 
-func aside(err error, receives int) bool {
+// age is how long ago a message was sent, 0 if it does not say.
+func age(m events.SQSMessage, now time.Time) time.Duration {
+	ms, err := strconv.ParseInt(m.Attributes["SentTimestamp"], 10, 64)
+	if err != nil {
+		return 0
+	}
+	return now.Sub(time.UnixMilli(ms))
+}
+
+func aside(err error, age time.Duration) bool {
 	switch fault.KindOf(err) {
 	case fault.Invalid, fault.TooLarge, fault.Conflict, fault.NotFound:
 		return true
 	case fault.Internal:
-		return receives >= maxDefects
+		return age >= maxDefectAge
 	}
-	return receives >= MaxTries
+	return age >= maxAge
 }
 
 // delay is how long to wait for the next delivery, up to a tenth longer at
 // random, so that what failed together does not return together.
 func delay(err error, receives int, now time.Time) time.Duration {
-	f := fault.As(err)
 	wait := lastDelay
-	switch {
-	case f.Kind == fault.Busy && f.RetryAt.After(now):
-		wait = f.RetryAt.Sub(now)
-	case f.Kind == fault.Unauthorized:
-		wait = unauthorizedDelay
-	case receives <= 8:
+	if receives <= 8 {
 		wait = min(firstDelay<<(receives-1), lastDelay)
+	}
+	switch f := fault.As(err); f.Kind {
+	case fault.Busy: // one who says "in a second" each time is not asked each second
+		wait = max(wait, f.RetryAt.Sub(now))
+	case fault.Unauthorized:
+		wait = unauthorizedDelay
 	}
 	return min(wait+rand.N(wait/10+1), maxDelay)
 }

@@ -125,6 +125,14 @@ func received(times string) func(*events.SQSMessage) {
 	return func(m *events.SQSMessage) { m.Attributes["ApproximateReceiveCount"] = times }
 }
 
+// old is a message that was sent seven hours ago and delivered some times.
+func old(times string) func(*events.SQSMessage) {
+	return func(m *events.SQSMessage) {
+		m.Attributes["ApproximateReceiveCount"] = times
+		m.Attributes["SentTimestamp"] = fmt.Sprint(now.Add(-7 * time.Hour).UnixMilli())
+	}
+}
+
 func TestDecision(t *testing.T) {
 	t.Parallel()
 	const (
@@ -144,15 +152,16 @@ func TestDecision(t *testing.T) {
 		delay    time.Duration // the least; up to a tenth more is allowed
 	}
 	var rows []row
-	for _, receives := range []int{1, 2, 5, worker.MaxTries - 1} {
+	backoff := func(receives int) time.Duration { return doubling[min(receives, len(doubling))-1] }
+	for _, receives := range []int{1, 2, 5, 1000} {
 		for _, k := range []fault.Kind{fault.Invalid, fault.TooLarge, fault.Conflict, fault.NotFound} {
 			rows = append(rows, row{k.String(), fault.New(k, "no"), receives, aside, 0})
 		}
 		rows = append(rows,
 			row{"none", nil, receives, deleted, 0},
 			row{"unauthorized", fault.New(fault.Unauthorized, "no"), receives, again, time.Hour},
-			row{"busy", in(7 * time.Minute), receives, again, 7 * time.Minute},
-			row{"busy for a moment", in(1), receives, again, 1},
+			row{"busy", in(7 * time.Minute), receives, again, max(7*time.Minute, backoff(receives))},
+			row{"busy for a moment", in(1), receives, again, backoff(receives)},
 			row{"busy for days", in(48 * time.Hour), receives, again, 12 * time.Hour},
 		)
 	}
@@ -164,24 +173,13 @@ func TestDecision(t *testing.T) {
 			row{"busy in the past", in(-time.Hour), i + 1, again, wait},
 			row{"wrapped", fmt.Errorf("deliver: %w", fault.New(fault.Unavailable, "")), i + 1, again, wait},
 			row{"joined: the first kind counts", errors.Join(errors.New("x"), fault.New(fault.Unavailable, ""), fault.New(fault.Invalid, "")), i + 1, again, wait},
-		)
-		if i+1 < 5 {
-			rows = append(rows,
-				row{"internal", fault.New(fault.Internal, ""), i + 1, again, wait},
-				row{"no kind", errors.New("x"), i + 1, again, wait},
-				row{"kind that is none", fault.New(fault.Kind(99), ""), i + 1, again, wait},
-				row{"time is up", context.DeadlineExceeded, i + 1, again, wait})
-		} else {
-			rows = append(rows, row{"internal", fault.New(fault.Internal, ""), i + 1, aside, 0}, row{"no kind", errors.New("x"), i + 1, aside, 0})
-		}
+			row{"internal", fault.New(fault.Internal, ""), i + 1, again, wait},
+			row{"no kind", errors.New("x"), i + 1, again, wait},
+			row{"kind that is none", fault.New(fault.Kind(99), ""), i + 1, again, wait},
+			row{"time is up", context.DeadlineExceeded, i + 1, again, wait})
 	}
 	rows = append(rows,
-		row{"unavailable, nearly given up", fault.New(fault.Unavailable, ""), worker.MaxTries - 1, again, time.Hour},
-		row{"unavailable, given up", fault.New(fault.Unavailable, ""), worker.MaxTries, aside, 0},
-		row{"unavailable, forever", fault.New(fault.Unavailable, ""), 1 << 30, aside, 0},
-		row{"unauthorized, given up", fault.New(fault.Unauthorized, "no"), worker.MaxTries, aside, 0},
-		row{"busy, given up", in(7 * time.Minute), worker.MaxTries, aside, 0},
-		row{"done at last", nil, worker.MaxTries, deleted, 0},
+		row{"unavailable, forever", fault.New(fault.Unavailable, ""), 1 << 30, again, time.Hour},
 		row{"unavailable, wherever it began", &fault.Error{Kind: fault.Unavailable, RetryAt: now.Add(24 * time.Hour)}, 1, again, 15 * time.Second},
 	)
 	for _, tt := range rows {
@@ -337,8 +335,8 @@ func TestPanic(t *testing.T) {
 				t.Errorf("log holds what the panic said: %s", q.log.String())
 			}
 			q = &queue{}
-			if failed := q.work(t, t.Context(), one(t, received("5")), func(context.Context, *worker.Delivery) error { boom(); return nil }); len(failed) != 0 || len(q.aside) != 1 {
-				t.Fatalf("the fifth time: failed: %v, put aside: %v; want it put aside", failed, q.aside)
+			if failed := q.work(t, t.Context(), one(t, old("5")), func(context.Context, *worker.Delivery) error { boom(); return nil }); len(failed) != 0 || len(q.aside) != 1 {
+				t.Fatalf("hours later: failed: %v, put aside: %v; want it put aside", failed, q.aside)
 			}
 			if reason := q.aside[0].Attributes[worker.Reason]; !strings.HasPrefix(reason, "internal: ") || !strings.Contains(reason, "panic") || strings.Contains(reason, "kund.ett") {
 				t.Errorf("reason = %q, want a plain sentence about a panic", reason)
@@ -377,7 +375,7 @@ func TestPutAside(t *testing.T) {
 			worker.Message{Body: `{"order":40025}`, Group: "shop", Attributes: map[string]string{"reason": "too_large", "source": "m-1", "receives": "1"}},
 		},
 		"no kind": {
-			errors.New("x"), received("5"),
+			errors.New("x"), old("5"),
 			worker.Message{Body: `{"order":40025}`, Group: "shop", Attributes: map[string]string{"reason": "internal (x)", "source": "m-1", "receives": "5"}},
 		},
 		"body is kept as it is": {
@@ -483,6 +481,38 @@ func TestDeadlineMargin(t *testing.T) {
 			return nil
 		})
 	})
+}
+
+// How old a message may get: two days, and six hours if the defect is ours. How
+// often it has been delivered does not matter: blocks come and go.
+func TestAge(t *testing.T) {
+	t.Parallel()
+	for _, c := range []struct {
+		name  string
+		err   error
+		sent  string
+		aside bool
+	}{
+		{"unavailable, young", fault.New(fault.Unavailable, ""), fmt.Sprint(now.Add(-48*time.Hour + time.Second).UnixMilli()), false},
+		{"unavailable, old", fault.New(fault.Unavailable, ""), fmt.Sprint(now.Add(-48 * time.Hour).UnixMilli()), true},
+		{"unauthorized, old", fault.New(fault.Unauthorized, ""), fmt.Sprint(now.Add(-49 * time.Hour).UnixMilli()), true},
+		{"busy, old", fault.New(fault.Busy, ""), fmt.Sprint(now.Add(-49 * time.Hour).UnixMilli()), true},
+		{"busy, young", fault.New(fault.Busy, ""), fmt.Sprint(now.Add(-47 * time.Hour).UnixMilli()), false},
+		{"internal, young", errors.New("x"), fmt.Sprint(now.Add(-6*time.Hour + time.Second).UnixMilli()), false},
+		{"internal, old", errors.New("x"), fmt.Sprint(now.Add(-6 * time.Hour).UnixMilli()), true},
+		{"done at last", nil, fmt.Sprint(now.Add(-1000 * time.Hour).UnixMilli()), false},
+		{"of the future", errors.New("x"), fmt.Sprint(now.Add(1000 * time.Hour).UnixMilli()), false},
+		{"does not say", errors.New("x"), "", false},
+		{"says nonsense", errors.New("x"), "yesterday", false},
+	} {
+		q := &queue{}
+		q.work(t, t.Context(), one(t, func(m *events.SQSMessage) {
+			m.Attributes["SentTimestamp"], m.Attributes["ApproximateReceiveCount"] = c.sent, "3"
+		}), func(context.Context, *worker.Delivery) error { return c.err })
+		if got := len(q.aside) == 1; got != c.aside {
+			t.Errorf("%s: put aside %v, want %v", c.name, got, c.aside)
+		}
+	}
 }
 
 // Whoever keeps books is told before a message is put aside; if that fails, the
