@@ -15,7 +15,7 @@ TOOL := go tool -modfile=.ci/tools/go.mod
 SAM := SAM_CLI_TELEMETRY=0 $(VENV)/bin/sam
 # What AWS calls a processor that Go calls amd64.
 processor = $(if $(filter amd64,$(1)),x86_64,$(1))
-require-event = @test -n "$(FN)" -a -n "$(EVENT)" || { echo "say which function and event, for example FN=contact-find EVENT=events/contact-find/found.json" >&2; exit 2; }
+require-event = @test -n "$(FN)" -a -n "$(EVENT)" || { echo "say which function and event, for example FN=contact-find EVENT=events/contact-find/found-by-phone.json" >&2; exit 2; }
 BENCHMARKS = $(shell grep -rl '^func Benchmark' --include='*_test.go' local shared | xargs -n1 dirname | sort -u | sed 's|^|./|')
 HOST_ARCH = $(shell go env GOHOSTARCH)
 HOST_OS = $(shell go env GOHOSTOS)
@@ -51,7 +51,7 @@ lint: $(VENV)/.installed ## Check formatting, vet, staticcheck and the template
 	$(SAM) validate --lint
 
 .PHONY: invoke
-invoke: ## Start one function with one event, by hand: make invoke FN=contact-find EVENT=events/contact-find/found.json
+invoke: ## Start one function with one event, by hand: make invoke FN=contact-find EVENT=events/contact-find/found-by-phone.json
 	$(require-event)
 	@go run ./local/invoke -fn "$(FN)" -event "$(EVENT)"
 
@@ -95,7 +95,7 @@ sam-api: sam-build ## Serve the built functions with sam local on port 3000
 	$(SAM) local start-api --template $(DOCKER_BUILD)/template.yaml --parameter-overrides Architecture=$(call processor,$(HOST_ARCH))
 
 .PHONY: sam-invoke
-sam-invoke: sam-build ## Start one built function with sam local: make sam-invoke FN=contact-find EVENT=events/contact-find/found.json
+sam-invoke: sam-build ## Start one built function with sam local: make sam-invoke FN=contact-find EVENT=events/contact-find/found-by-phone.json
 	$(require-event)
 	$(SAM) local invoke "$$(awk -F - '{for (i = 1; i <= NF; i++) printf "%s%s", toupper(substr($$i, 1, 1)), substr($$i, 2)}' <<<"$(FN)")" \
 		--template $(DOCKER_BUILD)/template.yaml --event "$(EVENT)" --parameter-overrides Architecture=$(call processor,$(HOST_ARCH))

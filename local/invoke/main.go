@@ -1,7 +1,7 @@
 // Command invoke runs one function once, with one event, and shows its reply,
 // its log and how long it took:
 //
-//	go run ./local/invoke -fn contact-find -event events/contact-find/found.json
+//	go run ./local/invoke -fn contact-find -event events/contact-find/found-by-phone.json
 //
 // Go is all it needs: the function's handler runs in this process, with stores
 // in memory. With AWS_ENDPOINT_URL set, the function is built as it is for
@@ -10,17 +10,20 @@
 // AWS=1. Either way Rule is a stand-in with its seed of made-up customers,
 // unless RULE_URL names another.
 //
-// The exit status is 1 if the function fails and 2 if the command line is wrong.
+// The exit status is 1 if the function fails or the event is not one of its
+// kind, and 2 if the command line is wrong.
 package main
 
 import (
 	"context"
+	"encoding/json"
 	"flag"
 	"fmt"
 	"io"
 	"os"
 	"os/signal"
 	"path/filepath"
+	"slices"
 	"syscall"
 	"time"
 
@@ -78,6 +81,10 @@ func run(ctx context.Context, args []string, getenv func(string) string, stdout,
 	if err != nil {
 		return wrong(err)
 	}
+	if err := suits(t, f, payload); err != nil {
+		_, _ = fmt.Fprintf(stderr, "invoke: %s: %v\n", *event, err)
+		return 1
+	}
 	ruleURL := getenv("RULE_URL")
 	if ruleURL == "" {
 		url, closeRule, err := fakerule.Serve(ctx, fakerule.Options{})
@@ -104,6 +111,26 @@ func find(t *template.Template, name string) (template.Function, error) {
 		known += " " + f.Name
 	}
 	return template.Function{}, fmt.Errorf("there is no function %q, only%s", name, known)
+}
+
+// suits returns an error if the event is not of the kind that starts f: a
+// handler decodes any JSON, and would answer a request of no method and no path,
+// or a batch of no messages, as if that had been meant.
+func suits(t *template.Template, f template.Function, event []byte) error {
+	var e struct {
+		Records    []json.RawMessage
+		HTTPMethod string `json:"httpMethod"`
+	}
+	if err := json.Unmarshal(event, &e); err != nil {
+		return fmt.Errorf("not an event: %w", err)
+	}
+	if slices.ContainsFunc(t.EventSources, func(s template.EventSource) bool { return s.Function == f.ID }) && len(e.Records) == 0 {
+		return fmt.Errorf("%s works on a queue, and this event has no Records; see events/%s for some that do", f.Name, f.Name)
+	}
+	if slices.ContainsFunc(t.Routes, func(r template.Route) bool { return r.Function == f.ID }) && e.HTTPMethod == "" {
+		return fmt.Errorf("%s answers requests, and this event has no httpMethod; see events/%s for some that do", f.Name, f.Name)
+	}
+	return nil
 }
 
 // show prints the outcome and returns the exit status.

@@ -59,22 +59,22 @@ func run(ctx context.Context, getenv func(string) string, out, logs io.Writer) e
 	defer cancel()
 	say := func(format string, args ...any) { fmt.Fprintf(out, format+"\n", args...) }
 
-	key := fakerule.DefaultKey
+	key := cmp.Or(getenv("RULE_KEY"), fakerule.DefaultKey)
 	ruleURL := getenv("RULE_URL")
 	var customers []fakesitoo.Customer
 	if ruleURL == "" {
-		seed := fakerule.Seed()
+		seed, from := fakerule.Seed(), ""
 		if name := getenv("RULE_SEED"); name != "" {
 			f, err := os.Open(name)
 			if err != nil {
 				return fmt.Errorf("RULE_SEED: %w", err)
 			}
 			defer f.Close()
-			seed = f
+			seed, from = f, "RULE_SEED "+name+": "
 		}
 		rule := fakerule.New(fakerule.Options{Keys: []string{key}, Log: nil})
 		if err := rule.Load(seed); err != nil {
-			return fmt.Errorf("load seed: %w", err)
+			return fmt.Errorf("%s%w", from, err)
 		}
 		l, err := listen(cmp.Or(getenv("RULE_PORT"), "3001"))
 		if err != nil {

@@ -34,38 +34,11 @@ func readme(t *testing.T, env map[string]string) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	ctx, cancel := context.WithCancel(t.Context())
-	ended := make(chan error, 1)
-	out, in := io.Pipe()
-	go func() {
-		err := run(ctx, func(name string) string {
-			if strings.HasSuffix(name, "PORT") {
-				return "0"
-			}
-			return env[name]
-		}, in, io.Discard)
-		_ = in.Close()
-		ended <- err
-	}()
-	t.Cleanup(func() {
-		cancel()
-		if err := <-ended; err != nil {
-			t.Error(err)
-		}
-	})
-	ports := map[string]string{}
-	lines := bufio.NewScanner(out)
-	for lines.Scan() && lines.Text() != "ready" {
-		if m := regexp.MustCompile(`^(API|Rule|Sitoo).*?http://(127\.0\.0\.1:\d+)`).FindStringSubmatch(lines.Text()); m != nil {
-			ports[m[1]] = m[2]
-		}
-	}
-	go func() { _, _ = io.Copy(io.Discard, out) }()
+	ports := addresses(begin(t, env))
 	if len(ports) != 3 {
 		t.Fatalf("addresses printed: %v", ports)
 	}
 	address := strings.NewReplacer("127.0.0.1:3000", ports["API"], "127.0.0.1:3001", ports["Rule"], "127.0.0.1:3002", ports["Sitoo"])
-
 	commands, answers := 0, 0
 	var status int
 	var body, last string
@@ -103,6 +76,74 @@ func readme(t *testing.T, env map[string]string) {
 		if !strings.Contains(page, want) {
 			t.Errorf("Rule's page does not show %s", want)
 		}
+	}
+}
+
+// begin starts everything on free ports, with env for the rest, and returns the
+// lines that it printed before it was ready. It ends with the test.
+func begin(t *testing.T, env map[string]string) (printed []string) {
+	t.Helper()
+	ctx, cancel := context.WithCancel(t.Context())
+	ended := make(chan error, 1)
+	out, in := io.Pipe()
+	go func() {
+		err := run(ctx, func(name string) string {
+			if strings.HasSuffix(name, "PORT") {
+				return "0"
+			}
+			return env[name]
+		}, in, io.Discard)
+		_ = in.Close()
+		ended <- err
+	}()
+	t.Cleanup(func() {
+		cancel()
+		if err := <-ended; err != nil {
+			t.Error(err)
+		}
+	})
+	lines := bufio.NewScanner(out)
+	for lines.Scan() && lines.Text() != "ready" {
+		printed = append(printed, lines.Text())
+	}
+	go func() { _, _ = io.Copy(io.Discard, out) }()
+	return printed
+}
+
+// addresses finds hosts and ports in what was printed, by API, Rule and Sitoo.
+func addresses(printed []string) map[string]string {
+	ports := map[string]string{}
+	for _, line := range printed {
+		if m := regexp.MustCompile(`^(API|Rule|Sitoo).*?http://(127\.0\.0\.1:\d+)`).FindStringSubmatch(line); m != nil {
+			ports[m[1]] = m[2]
+		}
+	}
+	return ports
+}
+
+// With RULE_KEY the made-up shop has that key: what is printed works, the till
+// sends it, and no other key does.
+func TestRuleKey(t *testing.T) {
+	t.Chdir("../..")
+	printed := begin(t, map[string]string{"RULE_KEY": "another-key"})
+	ports := addresses(printed)
+	var try string
+	for _, line := range printed {
+		if _, after, ok := strings.Cut(line, "try:  "); ok {
+			try = after
+		}
+		if strings.HasPrefix(line, "API ") && !strings.HasSuffix(line, "the API token another-key") {
+			t.Errorf("it prints %q", line)
+		}
+	}
+	if status, body := curl(t, try); status != 200 || !strings.Contains(body, "255934461") {
+		t.Errorf("%s\nstatus %d: %s", try, status, body)
+	}
+	if status, body := curl(t, strings.Replace(try, "another-key", "demo-key", 1)); status != 401 {
+		t.Errorf("with the usual key: status %d: %s", status, body)
+	}
+	if status, body := curl(t, `curl -d '{"contactid":"255934461"}' http://`+ports["Sitoo"]+`/_sell`); status != 200 || !strings.Contains(body, `"status":"queued"`) {
+		t.Errorf("a purchase: status %d: %s", status, body)
 	}
 }
 
@@ -178,6 +219,11 @@ func TestBadSettings(t *testing.T) {
 		cancel()
 		if err == nil || len(fmt.Sprint(err)) < 15 {
 			t.Errorf("%s: %v", name, err)
+		}
+		if file := env["RULE_SEED"]; file != "" && err != nil {
+			if text := err.Error(); strings.Count(text, file) != 1 || strings.Count(text, "seed:") > 1 || !strings.Contains(text, "RULE_SEED") {
+				t.Errorf("%s: %q, want the variable and the file, once", name, text)
+			}
 		}
 	}
 }

@@ -4,7 +4,7 @@
 //	go run ./local/smoke -build .aws-sam/build -events events [-update] [-fn contact-find]
 //
 // A function's events are events/<function>/*.json, sent in the order of their
-// names to one process; the reply to found.json is in golden/found.json beside
+// names to one process; the reply to found-by-phone.json is in golden/found-by-phone.json beside
 // it. Every function starts with tables and queues of its own and a freshly
 // seeded Rule stand-in. AWS_ENDPOINT_URL names the AWS emulator; the functions
 // get made-up credentials, so that a real account refuses them.

@@ -130,8 +130,8 @@ func (s *smoke) function(ctx context.Context, f template.Function) {
 // event is one sample event and its golden file.
 type event struct {
 	name   string // found
-	path   string // events/contact-find/found.json
-	golden string // events/contact-find/golden/found.json
+	path   string // events/contact-find/found-by-phone.json
+	golden string // events/contact-find/golden/found-by-phone.json
 }
 
 // eventsOf lists a function's events by name, and the golden files that belong

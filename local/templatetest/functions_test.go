@@ -209,9 +209,9 @@ func TestPolicies(t *testing.T) {
 func TestActions(t *testing.T) {
 	t.Parallel()
 	top := load(t)
-	table := []string{"dynamodb:GetItem", "dynamodb:PutItem", "dynamodb:UpdateItem"}
+	registry := []string{"dynamodb:GetItem", "dynamodb:PutItem", "dynamodb:UpdateItem"} // a till's call can make the account
 	logs := []string{"logs:CreateLogStream", "logs:PutLogEvents"}
-	shop := map[string][]string{"AccountsTable": table, "SecretsKey": {"kms:Encrypt"}}
+	shop := map[string][]string{"AccountsTable": registry, "SecretsKey": {"kms:Encrypt"}}
 	want := map[string]map[string][]string{
 		"ContactFind":   shop,
 		"ContactGet":    shop,
@@ -221,11 +221,12 @@ func TestActions(t *testing.T) {
 		"ConsentList":   shop,
 		"PurchaseList":  shop,
 		"OrderReceive": {
-			"AccountsTable": table, "SecretsKey": {"kms:Encrypt"},
-			"LedgerTable": table, "OrdersQueue": {"sqs:SendMessage"},
+			"AccountsTable": registry, "SecretsKey": {"kms:Encrypt"},
+			"LedgerTable": {"dynamodb:UpdateItem"}, "OrdersQueue": {"sqs:SendMessage"},
 		},
 		"OrderWorker": {
-			"AccountsTable": table, "SecretsKey": {"kms:Decrypt"}, "LedgerTable": table,
+			"AccountsTable": {"dynamodb:GetItem", "dynamodb:UpdateItem"}, "SecretsKey": {"kms:Decrypt"},
+			"LedgerTable":       {"dynamodb:GetItem", "dynamodb:UpdateItem"},
 			"OrdersQueue":       {"sqs:ChangeMessageVisibility", "sqs:DeleteMessage", "sqs:GetQueueAttributes", "sqs:ReceiveMessage"},
 			"OrdersDeadLetters": {"sqs:SendMessage"},
 		},

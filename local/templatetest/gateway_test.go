@@ -130,6 +130,17 @@ func TestAccessLog(t *testing.T) {
 	}
 }
 
+// TestLogRole: an account without any API refuses the role that API Gateway
+// writes logs with, so an API has to be there first.
+func TestLogRole(t *testing.T) {
+	t.Parallel()
+	for _, a := range resources(t, load(t), "AWS::ApiGateway::Account") {
+		if got := a.body["DependsOn"]; got != "ServerlessRestApi" {
+			t.Errorf("%s depends on %v, want ServerlessRestApi", a.id, got)
+		}
+	}
+}
+
 func TestApi(t *testing.T) {
 	t.Parallel()
 	top := load(t)

@@ -1,6 +1,7 @@
 package templatetest_test
 
 import (
+	"fmt"
 	"os"
 	"path/filepath"
 	"regexp"
@@ -11,8 +12,12 @@ import (
 	"github.com/google/go-cmp/cmp"
 )
 
-// TestAlarms wants an alarm for everything that can go wrong, and all of them
-// in the one that mails.
+// mailsItself are the alarms that stay on until somebody has acted, for days
+// perhaps. In the composite they would keep everything else from being mailed.
+var mailsItself = []string{"DeadLettersOld", "OrdersPutAside"}
+
+// TestAlarms wants an alarm for everything that can go wrong, each of which
+// mails: those of mailsItself on their own, the others through the composite.
 func TestAlarms(t *testing.T) {
 	t.Parallel()
 	top := load(t)
@@ -30,19 +35,43 @@ func TestAlarms(t *testing.T) {
 		}
 	}
 	want = append(want, alarm{"AWS/ApiGateway", "5XXError", "AWS::StackName"})
-
-	var rolled []string
-	for _, a := range resources(t, top, "AWS::CloudWatch::Alarm") {
-		dimensions := listAt(a.body, "Properties", "Dimensions")
-		if len(dimensions) == 0 {
-			t.Fatalf("%s: no dimensions", a.id)
+	for _, f := range resources(t, top, "AWS::Logs::MetricFilter") {
+		for _, m := range listAt(f.body, "Properties", "MetricTransformations") {
+			want = append(want, alarm{target(at(m, "MetricNamespace")), textAt(m, "MetricName"), ""})
 		}
-		of := target(at(dimensions[0], "Value"))
-		got = append(got, alarm{textAt(a.body, "Properties", "Namespace"), textAt(a.body, "Properties", "MetricName"), of})
-		rolled = append(rolled, `ALARM("${`+a.id+`}")`)
+	}
+
+	mail := object{"Fn::If": []any{"MailAlarms", []any{object{"Ref": "AlarmTopic"}}, object{"Ref": "AWS::NoValue"}}}
+	tills := map[string]bool{}
+	for _, e := range events(t, top) {
+		tills[e.function.id] = tills[e.function.id] || e.kind == "Api"
+	}
+	var rolled, alone []string
+	for _, a := range resources(t, top, "AWS::CloudWatch::Alarm") {
+		of := "" // a metric of ours has no dimensions
+		if dimensions := listAt(a.body, "Properties", "Dimensions"); len(dimensions) > 0 {
+			of = target(at(dimensions[0], "Value"))
+		}
+		namespace := textAt(a.body, "Properties", "Namespace")
+		if namespace == "" {
+			namespace = target(a.at("Namespace"))
+		}
+		got = append(got, alarm{namespace, textAt(a.body, "Properties", "MetricName"), of})
+		if a.at("AlarmActions") == nil {
+			rolled = append(rolled, `ALARM("${`+a.id+`}")`)
+		} else {
+			alone = append(alone, a.id)
+			if diff := cmp.Diff(mail, objectAt(a.body, "Properties", "AlarmActions")); diff != "" {
+				t.Errorf("%s: actions (-want +got):\n%s", a.id, diff)
+			}
+		}
 		if metric := a.at("MetricName"); metric == "Duration" {
 			limit := 1000 * number(top, setting(top, resource{of, objectAt(top, "Resources", of)}, "Timeout"))
-			if threshold := number(top, a.at("Threshold")); threshold >= limit || threshold*10 < limit*8 {
+			threshold := number(top, a.at("Threshold"))
+			switch {
+			case tills[of] && threshold != 1000*patience/2:
+				t.Errorf("%s: threshold %d ms, want half of what a till waits, %d ms", a.id, threshold, 1000*patience/2)
+			case !tills[of] && (threshold >= limit || threshold*10 < limit*8):
 				t.Errorf("%s: threshold %d ms, want close to and below the time-out of %d ms", a.id, threshold, limit)
 			}
 		}
@@ -59,9 +88,15 @@ func TestAlarms(t *testing.T) {
 		t.Errorf("alarms (-want +got):\n%s", diff)
 	}
 
+	if diff := cmp.Diff(mailsItself, alone); diff != "" {
+		t.Errorf("alarms that mail by themselves (-want +got):\n%s", diff)
+	}
 	composites := resources(t, top, "AWS::CloudWatch::CompositeAlarm")
 	if len(composites) != 1 {
 		t.Fatalf("%d composite alarms, want 1", len(composites))
+	}
+	if diff := cmp.Diff(mail, objectAt(composites[0].body, "Properties", "AlarmActions")); diff != "" {
+		t.Errorf("%s: actions (-want +got):\n%s", composites[0].id, diff)
 	}
 	rule, _ := composites[0].at("AlarmRule", "Fn::Join").([]any)
 	if len(rule) != 2 || rule[0] != " OR " {
@@ -72,6 +107,34 @@ func TestAlarms(t *testing.T) {
 	slices.Sort(rolled)
 	if diff := cmp.Diff(rolled, listed); diff != "" {
 		t.Errorf("%s (-alarms +rule):\n%s", composites[0].id, diff)
+	}
+}
+
+// TestRetriedOrders: SQS leaves an order that has been received a few times out
+// of the age of its oldest message, so the worker's own lines are counted. They
+// are warnings, which the log must hold whatever its level.
+func TestRetriedOrders(t *testing.T) {
+	t.Parallel()
+	top := load(t)
+	filters := resources(t, top, "AWS::Logs::MetricFilter")
+	if len(filters) != 1 || target(filters[0].at("LogGroupName")) != "OrderWorkerLogs" {
+		t.Fatalf("%d metric filters, want one, on the worker's log", len(filters))
+	}
+	limit := number(top, at(top, "Resources", "OrdersWait", "Properties", "Threshold"))
+	want := fmt.Sprintf(`{ ($.outcome = "again") && ($.waited_ms > %d) }`, 1000*limit)
+	if got := filters[0].at("FilterPattern"); got != want {
+		t.Errorf("pattern %v, want %s: as long as OrdersWait allows", got, want)
+	}
+	for _, level := range listAt(top, "Parameters", "LogLevel", "AllowedValues") {
+		if level == "ERROR" {
+			t.Error("LogLevel may be ERROR, which keeps warnings from the log")
+		}
+	}
+	// Longer than the worker's longest wait between two tries, an hour and a
+	// tenth; otherwise the alarm goes off and on with each.
+	alarm := objectAt(top, "Resources", "OrdersRetriedLong", "Properties")
+	if got := number(top, alarm["Period"]) * number(top, alarm["EvaluationPeriods"]); got <= 66*60 || number(top, alarm["DatapointsToAlarm"]) != 1 {
+		t.Errorf("OrdersRetriedLong looks back %d s, want more than %d s, and one line is enough", got, 66*60)
 	}
 }
 
@@ -171,6 +234,13 @@ func TestOutputs(t *testing.T) {
 	for name, id := range want {
 		if got := textAt(top, "Outputs", name, "Value", "Ref"); got != id {
 			t.Errorf("%s is of %q, want %s", name, got, id)
+		}
+	}
+	// A redrive needs both: the worker puts aside by sending, so SQS knows of no
+	// queue to send back to.
+	for _, id := range []string{"OrdersQueue", "OrdersDeadLetters"} {
+		if got := textAt(top, "Outputs", id+"Arn", "Value", "Fn::GetAtt"); got != id+".Arn" {
+			t.Errorf("%sArn is of %q, want %s.Arn", id, got, id)
 		}
 	}
 	for name, body := range objectAt(top, "Outputs") {

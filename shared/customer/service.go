@@ -349,8 +349,8 @@ func changed(want, have Contact) Contact {
 // Rule does, and returns what to do and what to note afterwards. Only a change
 // is acted upon: a till sends back what it was shown.
 //
-// A suppression is lifted only if it was set through the API and our own field
-// says that a till did it. One that the customer, a bounce, a spam report or
+// A suppression is lifted only if it was set through the API (assumed: Rule calls
+// that source "api") and our own field says that a till did it. One that the customer, a bounce, a spam report or
 // Rule's staff set stays, and the card goes on showing it.
 func (s *Service) marketing(ctx context.Context, r *rule.Session, sub rule.Subscriber, have, want Contact, values rule.Values) (note Contact, apply func() error) {
 	note = Contact{Flags: map[Member]bool{}}

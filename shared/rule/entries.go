@@ -67,7 +67,8 @@ func v3Values(fields []Field) []v3Value {
 func dataPath(id int64) string { return "/v3/custom-field-data/" + strconv.FormatInt(id, 10) }
 
 // AppendEntry adds an entry to a historical group, creating the group as
-// historical if it does not exist. All fields are of that group. It must not be
+// historical if it does not exist (assumed: a new group becomes historical by
+// its first entry, and one that exists stays as it is). All fields are of that group. It must not be
 // repeated blindly: after an Uncertain error ask FindEntry first.
 // fault.NotFound if there is no such subscriber.
 func (s *Session) AppendEntry(ctx context.Context, id int64, group string, fields []Field) error {

@@ -295,3 +295,45 @@ func TestMissesThatAreAnswers(t *testing.T) {
 		}
 	}
 }
+
+// Which fields a refusal is about: by key, by name, or by place in the request.
+func TestWithoutRefused(t *testing.T) {
+	t.Parallel()
+	fields := []rule.Field{{Group: "Sitoo-Order", Name: "orderid"}, {Group: "Sitoo-Order", Name: "orderdate"}, {Group: "Sitoo-Contact", Name: "birthday"}}
+	refusal := func(kind fault.Kind, names ...string) error {
+		e := &rule.Error{Fields: map[string][]string{}}
+		for _, n := range names {
+			e.Fields[n] = []string{"is wrong"}
+		}
+		return fmt.Errorf("write: %w", &fault.Error{Kind: kind, Err: e})
+	}
+	for name, c := range map[string]struct {
+		err  error
+		want []string
+	}{
+		"by key":              {refusal(fault.Invalid, "Sitoo-Contact.birthday"), []string{"orderid", "orderdate"}},
+		"by name":             {refusal(fault.Invalid, "orderdate"), []string{"orderid", "birthday"}},
+		"by place, v2":        {refusal(fault.Invalid, "fields.2.type"), []string{"orderid", "orderdate"}},
+		"by place, of a list": {refusal(fault.Invalid, "subscribers.0.fields.1.value"), []string{"orderid", "birthday"}},
+		"by place, v3":        {refusal(fault.Invalid, "groups.0.values.1.value"), []string{"orderid", "birthday"}},
+		"several":             {refusal(fault.Invalid, "fields.1", "fields.2"), []string{"orderid"}},
+		"no place of ours":    {refusal(fault.Invalid, "fields.7", "groups.1", "email"), nil},
+		"no name":             {refusal(fault.Invalid), nil},
+		"another kind":        {refusal(fault.Unavailable, "fields.1"), nil},
+		"not Rule's":          {fault.Bad("orderdate", "is wrong"), nil},
+		"no error":            {nil, nil},
+	} {
+		keep, dropped := rule.WithoutRefused(c.err, fields)
+		var got []string
+		for _, f := range keep {
+			got = append(got, f.Name)
+		}
+		want := c.want
+		if want == nil {
+			want = []string{"orderid", "orderdate", "birthday"}
+		}
+		if dropped != (c.want != nil) || !slices.Equal(got, want) {
+			t.Errorf("%s: keeps %v, dropped %v; want %v", name, got, dropped, want)
+		}
+	}
+}
