@@ -287,3 +287,20 @@ func TestReRegisteredWithNo(t *testing.T) {
 		t.Errorf("tags %v", sub.Tags)
 	}
 }
+
+// Numbers and flags in other shapes than documented hide nobody.
+func TestOddShapes(t *testing.T) {
+	t.Parallel()
+	r := newRig(t, options{seeded: true})
+	r.want(r.call("GET", "/lookup_contacts", nil), 200)
+	r.rule.SetFault(func(q *http.Request, _ []byte) *fakerule.Fault {
+		if strings.HasSuffix(q.URL.Path, "/fields") {
+			return &fakerule.Fault{Status: 200, Body: `{"groups":[{"name":7,"fields":[{"name":1,"value":2}]},{"name":"Sitoo-Contact","fields":[{"name":12,"value":"x"},{"key":"Sitoo-Contact.namefirst","value":"Kund"}]}]}`}
+		}
+		return &fakerule.Fault{Status: 200, Body: `{"subscriber":{"id":"255934461","email":null,"phone_number":46701740605,"opted_in":0,"tags":null,"suppressed":false}}`}
+	})
+	card := r.want(r.call("GET", "/contacts/255934461", nil), 200).(map[string]any)
+	if card["namefirst"] != "Kund" || card["mobile"] != "46701740605" || card["accepts_email"] != false {
+		t.Errorf("card: %v", card)
+	}
+}

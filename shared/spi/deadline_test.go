@@ -3,14 +3,19 @@ package spi_test
 import (
 	"context"
 	"encoding/json"
+	"io"
 	"net/http"
+	"strings"
 	"testing"
 	"testing/synctest"
 	"time"
 
 	"github.com/aws/aws-lambda-go/lambda"
 
+	"sitoo-rule/local/memory"
+	"sitoo-rule/shared/account"
 	"sitoo-rule/shared/rule"
+	"sitoo-rule/shared/worker"
 )
 
 // silent is a Rule that takes every request and never answers.
@@ -71,3 +76,106 @@ func TestDeadline(t *testing.T) {
 		})
 	}
 }
+
+// reply answers with a status and a body after a while.
+func reply(r *http.Request, after time.Duration, status int, body string) (*http.Response, error) {
+	select {
+	case <-time.After(after):
+	case <-r.Context().Done():
+		return nil, r.Context().Err()
+	}
+	return &http.Response{StatusCode: status, Header: http.Header{}, Body: io.NopCloser(strings.NewReader(body)), Request: r}, nil
+}
+
+// slowStore is a store that does not take in a block.
+type slowStore struct{ account.Store }
+
+func (slowStore) Block(ctx context.Context, _ string, _ time.Time) error {
+	<-ctx.Done()
+	return ctx.Err()
+}
+
+// Rule blocks at the last moment, and the block cannot be shared either: still
+// within 8 seconds.
+func TestDeadlineOfABlock(t *testing.T) {
+	t.Parallel()
+	type exchange func(*http.Request) (*http.Response, error)
+	late := func(after time.Duration, status int, body string) exchange {
+		return func(r *http.Request) (*http.Response, error) { return reply(r, after, status, body) }
+	}
+	blocked := func(after time.Duration) exchange { return late(after, http.StatusTooManyRequests, "") }
+	for name, exchanges := range map[string][]exchange{
+		"at the second try":                     {silent{}.RoundTrip, blocked(3400 * time.Millisecond)},
+		"at the second try of a second request": {late(3400*time.Millisecond, 200, `{"subscriber":{"id":1}}`), silent{}.RoundTrip, blocked(1050 * time.Millisecond)},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			synctest.Test(t, func(t *testing.T) {
+				r := newRig(t)
+				if _, err := r.Accounts.Authorize(t.Context(), key); err != nil {
+					t.Fatal(err)
+				}
+				r.Accounts.Store = slowStore{r.Accounts.Store}
+				n := -1 // a search that has found nobody before sends one request after the other
+				r.Rule = rule.New(rule.Config{URL: "http://rule.example", Pause: -1, HTTP: &http.Client{Transport: roundTripper(func(q *http.Request) (*http.Response, error) {
+					n++
+					return exchanges[n](q)
+				})}})
+				payload, err := json.Marshal(request{Headers: map[string]string{"Authorization": "Bearer " + key}, QueryStringParameters: map[string]string{"key": "0701740605"}})
+				if err != nil {
+					t.Fatal(err)
+				}
+				start := time.Now()
+				out, err := r.ContactFind(r.customers).Invoke(t.Context(), payload)
+				if took := time.Since(start); err != nil || took < 6900*time.Millisecond || took > 8*time.Second || !strings.Contains(string(out), `"statusCode":503`) {
+					t.Errorf("it took %s (%v), want a 503 close to 8 s and no later: %s", took, err, out)
+				}
+			})
+		})
+	}
+}
+
+type roundTripper func(*http.Request) (*http.Response, error)
+
+func (f roundTripper) RoundTrip(r *http.Request) (*http.Response, error) { return f(r) }
+
+// An order is taken for an account whose key Rule refuses today, also where this
+// very process has just been told so: what it carries must not be lost.
+func TestOrderOfARefusedKey(t *testing.T) {
+	t.Parallel()
+	r := newRig(t)
+	if _, err := r.Accounts.Authorize(t.Context(), key); err != nil {
+		t.Fatal(err)
+	}
+	r.rule.RevokeKey(key)
+	headers := map[string]string{"Authorization": "Bearer " + key}
+	status := func(h lambda.Handler, in request) int {
+		t.Helper()
+		payload, err := json.Marshal(in)
+		if err != nil {
+			t.Fatal(err)
+		}
+		out, err := h.Invoke(t.Context(), payload)
+		var res response
+		if err == nil {
+			err = json.Unmarshal(out, &res)
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+		return res.StatusCode
+	}
+	if got := status(r.ContactGet(r.customers), request{Headers: headers, PathParameters: map[string]string{"contactid": "255934461"}}); got != 401 {
+		t.Fatalf("status %d with a revoked key, want 401", got)
+	}
+	var sent int
+	queue := sender(func(context.Context, worker.Message) error { sent++; return nil })
+	got := status(r.OrderReceive(queue, &memory.Ledger{}), request{Headers: headers, Body: `{"orderid":1,"email":"kund.ett@example.com"}`})
+	if got != 200 || sent != 1 {
+		t.Errorf("status %d, %d orders queued; want 200 and 1", got, sent)
+	}
+}
+
+type sender func(context.Context, worker.Message) error
+
+func (f sender) Send(ctx context.Context, m worker.Message) error { return f(ctx, m) }
