@@ -55,6 +55,12 @@ invoke: ## Start one function with one event, by hand: make invoke FN=contact-fi
 	$(require-event)
 	@go run ./local/invoke -fn "$(FN)" -event "$(EVENT)"
 
+# FILE, URL, KEY, PART and COUNTRY reach it in the environment, where make puts
+# its arguments: a key is on no other command line then.
+.PHONY: import
+import: ## Send a file of bonus checks of any size: make import FILE=bonuschecks.csv URL=https://.../sitoo KEY=<Rule API key>
+	@go run ./local/importer
+
 ## What is deployed
 
 .PHONY: build

@@ -7,5 +7,5 @@ import (
 )
 
 func main() {
-	app.Start(app.ContactFind, app.WithAccounts, app.WithPhones(phone.Parser))
+	app.Start(app.ContactFind, app.WithAccounts, app.WithBonus, app.WithPhones(phone.Parser))
 }

@@ -6,5 +6,5 @@ import (
 )
 
 func main() {
-	app.Start(app.ContactGet, app.WithAccounts)
+	app.Start(app.ContactGet, app.WithAccounts, app.WithBonus)
 }

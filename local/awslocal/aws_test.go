@@ -4,6 +4,8 @@ import (
 	"context"
 	"crypto/rand"
 	"encoding/json"
+	"errors"
+	"log/slog"
 	"slices"
 	"strings"
 	"sync"
@@ -15,9 +17,11 @@ import (
 	"github.com/aws/aws-sdk-go-v2/service/dynamodb"
 	"github.com/aws/aws-sdk-go-v2/service/sqs"
 	"github.com/aws/aws-sdk-go-v2/service/sqs/types"
+	"github.com/google/go-cmp/cmp"
 
 	"sitoo-rule/local/awslocal"
 	"sitoo-rule/local/contract"
+	"sitoo-rule/shared/fault"
 	"sitoo-rule/shared/sqsqueue"
 	"sitoo-rule/shared/worker"
 )
@@ -194,5 +198,127 @@ func TestPollerOnEmulator(t *testing.T) {
 	slices.Sort(good)
 	if want := []string{"good 1", "good 2"}; !slices.Equal(good, want) || bad != 2 {
 		t.Errorf("worked on %q and %d times on the bad one, want %q and twice", good, bad, want)
+	}
+}
+
+// A FIFO queue over the wire: one message of a group at a time and in order,
+// groups side by side, and a message that fails each time moves aside to a FIFO
+// dead-letter queue and lets the rest of its group go on.
+func TestFIFOPollerOnEmulator(t *testing.T) {
+	t.Parallel()
+	cfg, ok := contract.Emulator(t)
+	if !ok {
+		return
+	}
+	suffix := strings.ToLower(rand.Text()) + ".fifo"
+	made, err := awslocal.CreateQueues(t.Context(), cfg, []awslocal.Queue{
+		{Name: "dead-" + suffix, Attributes: map[string]string{"FifoQueue": "true"}},
+		{
+			Name: "imports-" + suffix, DeadLetters: "dead-" + suffix, MaxReceives: 2,
+			Attributes: map[string]string{"FifoQueue": "true", "VisibilityTimeout": "1", "DeduplicationScope": "messageGroup"},
+		},
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	client := sqs.NewFromConfig(cfg)
+	imports, dead := sqsqueue.New(client, made["imports-"+suffix].URL), sqsqueue.New(client, made["dead-"+suffix].URL)
+	for _, body := range []string{"a 1", "a bad", "b 1", "a refused", "a 2", "b 2"} {
+		if err := imports.Send(t.Context(), worker.Message{Body: body, Group: body[:1], Dedup: strings.ReplaceAll(body, " ", "-")}); err != nil {
+			t.Fatal(err)
+		}
+	}
+
+	var (
+		mu     sync.Mutex
+		worked []string
+		active = map[string]bool{}
+		last   = make(chan string, 10)
+	)
+	edge := &worker.Edge{Queue: imports, DeadLetters: dead, Log: slog.New(slog.DiscardHandler), Now: time.Now}
+	part := edge.Handler("import-worker", func(_ context.Context, d *worker.Delivery) error {
+		switch d.Body[2:] {
+		case "refused":
+			return fault.New(fault.Invalid, "It is malformed.")
+		case "2":
+			last <- d.Body
+		}
+		return nil
+	})
+	one := handler(func(ctx context.Context, in []byte) ([]byte, error) {
+		var e events.SQSEvent
+		if err := json.Unmarshal(in, &e); err != nil {
+			return nil, err
+		}
+		if len(e.Records) != 1 {
+			t.Errorf("a batch of %d, want 1", len(e.Records))
+		}
+		m := e.Records[0]
+		group := m.Attributes["MessageGroupId"]
+		mu.Lock()
+		if active[group] {
+			t.Errorf("%s comes while another of its group is worked on", m.Body)
+		}
+		active[group] = true
+		worked = append(worked, m.Body)
+		mu.Unlock()
+		defer func() {
+			mu.Lock()
+			defer mu.Unlock()
+			active[group] = false
+		}()
+		if m.Body == "a bad" {
+			return nil, errors.New("the process has gone")
+		}
+		return part.Invoke(ctx, in)
+	})
+	buried := make(chan events.SQSMessage, 10)
+	undertaker := handler(func(_ context.Context, in []byte) ([]byte, error) {
+		var e events.SQSEvent
+		if err := json.Unmarshal(in, &e); err != nil {
+			return nil, err
+		}
+		for _, m := range e.Records {
+			buried <- m
+		}
+		return nil, nil
+	})
+	ctx, cancel := context.WithCancel(t.Context())
+	var pollers sync.WaitGroup
+	for _, p := range []*awslocal.Poller{
+		{Client: client, Queue: made["imports-"+suffix], Handler: one, BatchSize: 1, PartialFailures: true, Concurrency: 2},
+		{Client: client, Queue: made["dead-"+suffix], Handler: undertaker, BatchSize: 1},
+	} {
+		pollers.Go(func() { p.Run(ctx) })
+	}
+	reasons := map[string]string{}
+	patience := time.After(time.Minute)
+	for range 4 { // two dead letters, and the last message of each group
+		select {
+		case m := <-buried:
+			reasons[m.Body] = aws.ToString(m.MessageAttributes[worker.Reason].StringValue)
+		case <-last:
+		case <-patience:
+			t.Error("not everything came to its end in a minute")
+		}
+	}
+	cancel()
+	pollers.Wait()
+	if diff := cmp.Diff(map[string]string{"a bad": "", "a refused": "invalid: It is malformed."}, reasons); diff != "" {
+		t.Errorf("dead letters (-want +got):\n%s", diff)
+	}
+	of := func(group string) (list []string) {
+		for _, body := range worked {
+			if strings.HasPrefix(body, group) {
+				list = append(list, body)
+			}
+		}
+		return list
+	}
+	if a, want := of("a"), []string{"a 1", "a bad", "a bad", "a refused", "a 2"}; !slices.Equal(a, want) {
+		t.Errorf("group a: %q, want %q", a, want)
+	}
+	if b, want := of("b"), []string{"b 1", "b 2"}; !slices.Equal(b, want) {
+		t.Errorf("group b: %q, want %q", b, want)
 	}
 }

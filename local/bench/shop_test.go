@@ -21,11 +21,15 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
 	"sitoo-rule/local/fakerule"
+	"sitoo-rule/local/memory"
 	"sitoo-rule/local/stack"
+	"sitoo-rule/shared/app"
+	"sitoo-rule/shared/worker"
 )
 
 // A customer of the stand-in's seed, who has bought before.
@@ -47,6 +51,8 @@ type shop struct {
 	rule   *fakerule.Server
 	key    string
 	serial *int64 // numbers what the shop makes
+	tables *tally // calls to stores
+	queued *tally // messages that were put on queues
 }
 
 // newRule returns the stand-in with its example customers, and without limits:
@@ -64,17 +70,32 @@ func newRule(b *testing.B) *fakerule.Server {
 // account exists, and its first order has been delivered.
 func newShop(b *testing.B, r *fakerule.Server, o stack.Options) *shop {
 	b.Helper()
-	o.Template = load(b)
+	if o.Template == nil {
+		o.Template = load(b)
+	}
 	// The line of each operation is made, as in Lambda, but not printed.
 	o.Log = slog.New(slog.NewJSONHandler(io.Discard, nil))
+	tables, queued := &tally{}, &tally{}
+	change := o.Change
+	o.Change = func(function string, p *app.Parts) {
+		if change != nil {
+			change(function, p)
+		}
+		for _, q := range []*worker.Sender{&p.Orders, &p.Syncs, &p.ImportParts} {
+			if *q != nil {
+				*q = sender{*q, queued}
+			}
+		}
+	}
 	s, err := stack.New(b.Context(), o)
 	if err != nil {
 		b.Fatal(err)
 	}
+	tables.watch(s)
 	done := make(chan struct{})
 	go func() { defer close(done); s.Run(b.Context()) }()
 	b.Cleanup(func() { <-done })
-	p := &shop{Stack: s, b: b, rule: r, key: fakerule.DefaultKey, serial: new(int64)}
+	p := &shop{Stack: s, b: b, rule: r, key: fakerule.DefaultKey, serial: new(int64), tables: tables, queued: queued}
 	p.call("GET", "/lookup_contacts?key=x", nil)
 	p.sell(p.order(knownID, ""))
 	return p
@@ -155,16 +176,48 @@ func (s *shop) sell(orders ...[]byte) {
 	for _, o := range orders {
 		s.call("POST", "/transactions", o)
 	}
-	ctx, cancel := context.WithTimeout(s.b.Context(), time.Minute)
-	defer cancel()
-	if err := s.Broker.Drain(ctx); err != nil {
-		s.b.Fatal(err)
-	}
+	s.drain()
 	for _, q := range []string{"OrdersQueue", "OrdersDeadLetters"} {
 		if q, _ := s.Broker.Queue(q); len(q.Messages()) > 0 {
 			s.b.Fatalf("%d messages are left in %s", len(q.Messages()), q.ID())
 		}
 	}
+}
+
+// drain waits until the workers are done with everything that is due.
+func (s *shop) drain() {
+	s.b.Helper()
+	ctx, cancel := context.WithTimeout(s.b.Context(), 5*time.Minute)
+	defer cancel()
+	if err := s.Broker.Drain(ctx); err != nil {
+		s.b.Fatal(err)
+	}
+}
+
+// tally counts.
+type tally struct{ atomic.Int64 }
+
+// watch counts the calls to a stack's stores, which must not have been used yet.
+func (t *tally) watch(s *stack.Stack) {
+	count := func(op string) error {
+		if !strings.HasSuffix(op, memory.Done) {
+			t.Add(1)
+		}
+		return nil
+	}
+	s.Accounts.Fail, s.Ledger.Fail, s.Bonus.Fail, s.Imports.Fail = count, count, count, count
+}
+
+// sender counts what is put on a queue.
+type sender struct {
+	worker.Sender
+	queued *tally
+}
+
+// Send implements worker.Sender.
+func (s sender) Send(ctx context.Context, m worker.Message) error {
+	s.queued.Add(1)
+	return s.Sender.Send(ctx, m)
 }
 
 // direct answers requests with a handler of this process, without a network.

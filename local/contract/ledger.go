@@ -32,6 +32,7 @@ func Ledger(t *testing.T, open func(t *testing.T) order.Ledger) {
 		if err := l.Finish(t.Context(), l.k, "a", order.Sent, "", false, start); !errors.Is(err, order.ErrLost) {
 			t.Errorf("Finish = %v, want ErrLost", err)
 		}
+		l.reopen(start)
 		if r, ok, err := l.Get(t.Context(), l.k); ok || err != nil {
 			t.Errorf("Get = %+v, %v, %v; want none still", r, ok, err)
 		}
@@ -251,13 +252,14 @@ func Ledger(t *testing.T, open func(t *testing.T) order.Ledger) {
 			uncertain bool
 			again     bool // the order can be claimed again
 			queue     bool // Queue puts it back
+			reopen    bool // Reopen puts it back
 		}{
-			{state: order.Sent},
-			{state: order.Skipped, reason: "no customer"},
+			{state: order.Sent, reopen: true},
+			{state: order.Skipped, reason: "no customer", reopen: true},
 			{state: order.Waiting, reason: "Rule answers 429", again: true},
 			{state: order.Waiting, reason: "no answer from Rule", uncertain: true, again: true},
-			{state: order.Failed, reason: "refused", again: true, queue: true},
-			{state: order.Failed, reason: "no answer, ever", uncertain: true, again: true, queue: true},
+			{state: order.Failed, reason: "refused", again: true, queue: true, reopen: true},
+			{state: order.Failed, reason: "no answer, ever", uncertain: true, again: true, queue: true, reopen: true},
 		} {
 			t.Run(fmt.Sprintf("%s uncertain %v", tt.state, tt.uncertain), func(t *testing.T) {
 				t.Parallel()
@@ -298,6 +300,34 @@ func Ledger(t *testing.T, open func(t *testing.T) order.Ledger) {
 				l.claim("b", at(time.Minute), minute, order.Claim{Record: done, Mine: true})
 				l.want(done)
 			})
+			t.Run(fmt.Sprintf("%s uncertain %v, reopened", tt.state, tt.uncertain), func(t *testing.T) {
+				t.Parallel()
+				l := ledgerOf(t, open)
+				l.mine("a", at(0), minute)
+				l.note("a", 4711, at(0))
+				l.finish("a", tt.state, tt.reason, tt.uncertain, at(time.Second))
+				done := l.get()
+				for _, d := range []time.Duration{0, time.Second} { // a late repetition
+					l.reopen(at(d))
+					l.want(done)
+				}
+				for range 2 {
+					l.reopen(at(time.Minute))
+					if tt.reopen {
+						done.State, done.Reason, done.Updated = order.Queued, "", at(time.Minute)
+					}
+					l.want(done)
+				}
+				if !tt.reopen {
+					return
+				}
+				c := l.mine("b", at(time.Hour), minute)
+				if c.Subscriber != 4711 || c.Attempts != 2 || c.Uncertain != tt.uncertain || !c.Queued.Equal(at(0)) {
+					t.Errorf("Claim = %+v, want the order with its history", c)
+				}
+				l.reopen(at(2 * time.Hour)) // while it is worked on
+				l.want(c.Record)
+			})
 		}
 	})
 
@@ -322,6 +352,7 @@ func Ledger(t *testing.T, open func(t *testing.T) order.Ledger) {
 		wantUnavailable(t, "Claim", err)
 		wantUnavailable(t, "Note", l.Note(ctx, l.k, "a", 1, start))
 		wantUnavailable(t, "Finish", l.Finish(ctx, l.k, "a", order.Sent, "", false, start))
+		wantUnavailable(t, "Reopen", l.Reopen(ctx, l.k, start))
 		_, _, err = l.Get(ctx, l.k)
 		wantUnavailable(t, "Get", err)
 		if _, ok, err := l.Get(t.Context(), l.k); ok || err != nil {
@@ -361,6 +392,18 @@ func sequence(t *rapid.T, l order.Ledger) {
 			case model == nil:
 				model = &order.Record{Key: k, State: order.Queued, Queued: now, Updated: now}
 			case model.State == order.Failed && model.Updated.Before(now):
+				model.State, model.Reason, model.Updated = order.Queued, "", now
+			}
+		},
+		"reopen": func(t *rapid.T) {
+			if err := l.Reopen(ctx, k, now); err != nil {
+				t.Fatalf("Reopen: %v", err)
+			}
+			if model == nil || !model.Updated.Before(now) {
+				return
+			}
+			switch model.State {
+			case order.Sent, order.Skipped, order.Failed:
 				model.State, model.Reason, model.Updated = order.Queued, "", now
 			}
 		},
@@ -449,6 +492,13 @@ func (l *ledger) queue(now time.Time) {
 	l.t.Helper()
 	if err := l.Queue(l.t.Context(), l.k, now); err != nil {
 		l.t.Fatalf("Queue: %v", err)
+	}
+}
+
+func (l *ledger) reopen(now time.Time) {
+	l.t.Helper()
+	if err := l.Reopen(l.t.Context(), l.k, now); err != nil {
+		l.t.Fatalf("Reopen: %v", err)
 	}
 }
 

@@ -156,6 +156,68 @@ func Queue(t *testing.T, open func(t *testing.T) QueueUnderTest) {
 		none(t, q)
 	})
 
+	t.Run("a message is hidden first", func(t *testing.T) {
+		t.Parallel()
+		q := open(t)
+		m := message(q, "later")
+		if q.FIFO {
+			m.Delay = time.Second
+			if err := q.Send(t.Context(), m); fault.KindOf(err) != fault.Internal || err == nil {
+				t.Errorf("Send with a delay = %v, want an internal error: a FIFO queue has none", err)
+			}
+			none(t, q)
+			return
+		}
+		m.Delay = 15 * time.Minute
+		send(t, q, m)
+		m.Body, m.Delay = "now", -time.Minute
+		send(t, q, m)
+		if got := one(t, q); got.Body != "now" {
+			t.Errorf("received %+v, want the message without a delay", got)
+		}
+		m.Body, m.Delay = "too late", 15*time.Minute+1
+		if err := q.Send(t.Context(), m); fault.KindOf(err) != fault.Internal || err == nil {
+			t.Errorf("Send with a delay of %v = %v, want an internal error", m.Delay, err)
+		}
+		none(t, q)
+	})
+
+	t.Run("a delayed delivery holds back its FIFO group and no other", func(t *testing.T) {
+		t.Parallel()
+		q := open(t)
+		if !q.FIFO {
+			return
+		}
+		first, other := message(q, "first"), message(q, "other")
+		second := first
+		second.Body, second.Dedup = "second", newID()
+		for _, m := range []worker.Message{first, second, other} {
+			send(t, q, m)
+		}
+		got := q.Receive(t, 1)
+		if len(got) != 1 || got[0].Body != "first" {
+			t.Fatalf("received %+v, want the first", got)
+		}
+		if err := q.Delay(t.Context(), got[0].Receipt, time.Hour); err != nil {
+			t.Fatalf("Delay: %v", err)
+		}
+		if got := one(t, q); got.Body != "other" {
+			t.Errorf("received %+v, want the other group's", got)
+		}
+		none(t, q)
+		if err := q.Delay(t.Context(), got[0].Receipt, 0); err != nil {
+			t.Fatalf("Delay(0): %v", err)
+		}
+		for _, body := range []string{"first", "second"} {
+			got := q.Receive(t, 1)
+			if len(got) != 1 || got[0].Body != body {
+				t.Fatalf("received %+v, want %q", got, body)
+			}
+			q.Delete(t, got[0].Receipt)
+		}
+		none(t, q)
+	})
+
 	t.Run("a FIFO queue keeps a group in order and takes a message once", func(t *testing.T) {
 		t.Parallel()
 		q := open(t)

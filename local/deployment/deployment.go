@@ -98,6 +98,9 @@ func attributes(q template.Queue) map[string]string {
 	if q.FIFO {
 		a["FifoQueue"] = "true"
 		a["ContentBasedDeduplication"] = strconv.FormatBool(q.ContentDedup)
+		if q.GroupDedup {
+			a["DeduplicationScope"] = "messageGroup"
+		}
 	}
 	return a
 }

@@ -218,7 +218,8 @@ func newest(g Group) []Entry {
 	return list[:min(len(list), maxShownEntries)]
 }
 
-// A table is a json value that is an array of flat objects.
+// A table is a json value that is an array of objects: one row for each, a
+// column for each member, in the order in which they come up.
 type table struct {
 	Head []string
 	Rows [][]string
@@ -253,9 +254,7 @@ func readTable(f Field) *table {
 				return nil
 			}
 			var text string
-			switch {
-			case cell[0] == '{' || cell[0] == '[':
-				return nil
+			switch { // what is nested stands there as JSON
 			case cell[0] == '"' && json.Unmarshal(cell, &text) == nil:
 			case string(cell) != "null":
 				text = string(cell)

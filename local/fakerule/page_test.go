@@ -1,6 +1,8 @@
 package fakerule_test
 
 import (
+	"bytes"
+	"encoding/json"
 	"net/http/httptest"
 	"strings"
 	"testing"
@@ -151,6 +153,45 @@ func TestPageShowsWhatAPersonSees(t *testing.T) {
 		t.Error("the page does not show the block")
 	}
 	equal(t, "no such page", r.see("GET", "/favicon.ico").status, 404)
+}
+
+// After a redemption the page shows what is left, among the check's other
+// members, whatever they are.
+func TestPageShowsWhatIsLeftOfABonusCheck(t *testing.T) {
+	t.Parallel()
+	r := seeded(t)
+	const cells = "<td>BC-2026-0001</td><td>Bonuscheck 100 kr</td><td>Gäller hela sortimentet</td><td>100.00</td>"
+	for _, want := range []string{
+		"<th>bonuscheckid</th><th>name</th><th>description</th><th>value</th><th>remaining</th><th>redeemed</th><th>dateredeemed</th><th>validfrom</th><th>validto</th></tr>",
+		cells + "<td>100.00</td><td>false</td><td></td><td>2026-01-01</td><td>2099-12-31</td></tr>",
+		"<td>P-7</td><td>Tre för två</td><td>Gäller strumpor</td><td>false</td><td></td><td>2026-01-01</td><td>2099-12-31</td></tr>",
+	} {
+		if !strings.Contains(r.see("GET", "/").body, want) {
+			t.Errorf("before the redemption there is no %q on the page", want)
+		}
+	}
+	fyra, _ := r.Subscriber(key, 255934464)
+	checks, _ := fyra.Field("Sitoo-Contact.bonuschecks")
+	var compact bytes.Buffer
+	if err := json.Compact(&compact, []byte(checks.Value)); err != nil {
+		t.Fatal(err)
+	}
+	left := strings.Replace(compact.String(), `"remaining":"100.00","redeemed":false,"dateredeemed":null`, `"remaining":"40.00","redeemed":false,"dateredeemed":"2026-03-02T09:00:00Z","till":{"id":7}`, 1)
+	encoded, err := json.Marshal(left)
+	if err != nil {
+		t.Fatal(err)
+	}
+	r.must("PUT", "/v2/subscribers/255934464", `{"fields":[{"key":"Sitoo-Contact.bonuschecks","type":"json","value":`+string(encoded)+`}]}`)
+	page := r.see("GET", "/").body
+	for _, want := range []string{
+		"<th>dateredeemed</th><th>till</th><th>validfrom</th>",
+		cells + "<td>40.00</td><td>false</td><td>2026-03-02T09:00:00Z</td><td>{&#34;id&#34;:7}</td><td>2026-01-01</td><td>2099-12-31</td></tr>",
+		"<td>50.00</td><td>50.00</td><td>false</td><td></td><td></td><td>2026-01-01</td>", // the other has no such member
+	} {
+		if !strings.Contains(page, want) {
+			t.Errorf("after the redemption there is no %q on the page", want)
+		}
+	}
 }
 
 func TestPageEscapesAndHidesKeys(t *testing.T) {

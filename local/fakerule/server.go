@@ -49,8 +49,9 @@ const (
 	// Block is how long an account is refused after going over a limit.
 	Block = 10 * time.Minute
 	// DefaultAsyncAbove is the size of a v2 batch up to which it is applied
-	// before it is answered. Rule does not publish its threshold (assumed).
-	DefaultAsyncAbove = 20
+	// before it is answered. Rule does not publish its threshold; that it is
+	// the one for automations is assumed.
+	DefaultAsyncAbove = 19
 	// DefaultAsyncDelay is how long asynchronous work waits (assumed).
 	DefaultAsyncDelay = time.Second
 
@@ -69,6 +70,22 @@ const (
 	RetryAfterSeconds
 	// RetryAfterHTTPDate is the other form that HTTP allows.
 	RetryAfterHTTPDate
+)
+
+// BatchAnswer is what the answer of a v2 batch holds, of those that are applied
+// before they are answered. Everything in it is optional in the contract.
+type BatchAnswer int
+
+const (
+	// BatchInFull has the subscribers and how many were created and updated.
+	BatchInFull BatchAnswer = iota
+	// BatchCounts has only the numbers.
+	BatchCounts
+	// BatchSubscribers has only the subscribers, in no order that follows the
+	// request's.
+	BatchSubscribers
+	// BatchBare has neither, as that of a batch that is applied later.
+	BatchBare
 )
 
 // Options are the knobs of a Server. The zero value behaves as Rule does.
@@ -90,6 +107,8 @@ type Options struct {
 	// AsyncDelay is how long such a batch, and every v3 bulk call, waits.
 	// Zero means DefaultAsyncDelay; a negative value applies it at once.
 	AsyncDelay time.Duration
+	// BatchAnswer is what the answer of a v2 batch holds.
+	BatchAnswer BatchAnswer
 	// Log gets one line per request: method, route, status, account. Never a
 	// key, and never a path, which may hold an email address. Nil is silent.
 	Log *slog.Logger

@@ -366,11 +366,18 @@ func postSubscribers(c *call) reply {
 			held++
 		}
 	}
-	out := map[string]any{
-		"success": true, "message": "Success", "subscribers": shown, "subscribers_created": done.created,
-		"subscribers_updated": done.updated, "subscribers_suppressed": held,
+	out := map[string]any{"success": true, "message": "Success"}
+	with := c.srv.opt.BatchAnswer
+	if with == BatchInFull || with == BatchCounts {
+		out["subscribers_created"], out["subscribers_updated"], out["subscribers_suppressed"] = done.created, done.updated, held
 	}
-	if len(suppressed) > 0 {
+	if with == BatchSubscribers {
+		slices.Reverse(shown)
+	}
+	if with == BatchInFull || with == BatchSubscribers {
+		out["subscribers"] = shown
+	}
+	if len(suppressed) > 0 && with == BatchInFull {
 		out["suppressed"] = suppressed
 	}
 	return jsonReply(http.StatusOK, out)

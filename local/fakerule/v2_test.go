@@ -3,8 +3,10 @@ package fakerule_test
 import (
 	"encoding/json"
 	"fmt"
+	"maps"
 	"net/http/httptest"
 	"net/url"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -409,8 +411,12 @@ func people(n int) string {
 func TestLargeBatchesAreAppliedLater(t *testing.T) {
 	t.Parallel()
 	r := newRig(t, fakerule.Options{AsyncDelay: time.Minute})
-	equal(t, "up to 20 at once", r.must("POST", "/v2/subscribers", `{"subscribers":`+people(20)+`}`).status, 200)
-	equal(t, "they are there", len(r.Subscribers(key)), 20)
+	sameJSON(t, r.must("POST", "/v2/subscribers", `{"subscribers":`+people(20)+`}`).body, `{"success":true,"message":"Success"}`)
+	equal(t, "20 wait", len(r.Subscribers(key)), 0)
+	equal(t, "up to 19 at once", r.must("POST", "/v2/subscribers", `{"subscribers":`+people(19)+`}`).status, 200)
+	equal(t, "they are there", len(r.Subscribers(key)), 19)
+	r.clock.advance(time.Minute)
+	equal(t, "those that waited and were there by then", len(r.Subscribers(key)), 20)
 
 	got := r.must("POST", "/v2/subscribers", `{"update_on_duplicate":true,"tags":["Batch"],"subscribers":`+people(1000)+`}`)
 	sameJSON(t, got.body, `{"success":true,"message":"Success"}`)
@@ -427,6 +433,90 @@ func TestLargeBatchesAreAppliedLater(t *testing.T) {
 
 	bad := `[{"email":"tva@example.com","phone_number":"x"},` + people(30)[1:]
 	equal(t, "a bad phone fails the whole call", r.do("POST", "/v2/subscribers", `{"subscribers":`+bad+`}`).status, 400)
+}
+
+// What an import of bonus checks goes by: a batch is written or refused as a
+// whole, and its answer may say more or less.
+func TestBatchAnswers(t *testing.T) {
+	t.Parallel()
+	const batch = `{"update_on_duplicate":true,"sync_subscribers":false,"tags":["Sitoo"],"subscribers":[
+		{"email":"ett@example.com","fields":[{"key":"Sitoo-Contact.bonuschecks","type":"json","value":"[{\"bonuscheckid\":\"bc-1001\",\"value\":\"100.00\"}]"}]},
+		{"phone_number":"070-174 06 06"}]}`
+	for name, tc := range map[string]struct {
+		with fakerule.BatchAnswer
+		want string // with the ids of the subscribers alone
+	}{
+		"in full":     {fakerule.BatchInFull, `{"success":true,"message":"Success","subscribers":[255934501,255934502],"subscribers_created":1,"subscribers_updated":1,"subscribers_suppressed":1,"suppressed":1}`},
+		"counts":      {fakerule.BatchCounts, `{"success":true,"message":"Success","subscribers_created":1,"subscribers_updated":1,"subscribers_suppressed":1}`},
+		"subscribers": {fakerule.BatchSubscribers, `{"success":true,"message":"Success","subscribers":[255934502,255934501]}`},
+		"bare":        {fakerule.BatchBare, `{"success":true,"message":"Success"}`},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			r := newRig(t, fakerule.Options{BatchAnswer: tc.with})
+			id := r.upsert(`{"subscribers":{"email":"ett@example.com"}}`)
+			if err := r.Suppress(key, id, "email", "user"); err != nil {
+				t.Fatal(err)
+			}
+			var got map[string]any
+			decode(t, r.must("POST", "/v2/subscribers", batch).body, &got)
+			if list, ok := got["subscribers"].([]any); ok {
+				for i, s := range list {
+					list[i] = s.(map[string]any)["id"]
+				}
+			}
+			if list, ok := got["suppressed"].([]any); ok {
+				got["suppressed"] = float64(len(list))
+			}
+			var want map[string]any
+			decode(t, tc.want, &want)
+			equal(t, "answer", got, want)
+			ett, _ := r.Subscriber(key, id)
+			checks, _ := ett.Field("Sitoo-Contact.bonuschecks")
+			equal(t, "bonus checks", checks, fakerule.Field{Name: "bonuschecks", Type: "json", Value: `[{"bonuscheckid":"bc-1001","value":"100.00"}]`})
+			equal(t, "a new one", r.Subscribers(key)[1].Phone, "+46701740606")
+			equal(t, "automations", len(r.Automations(key)), 0)
+		})
+	}
+}
+
+// A refused batch names the entries that are wrong, by their places, and is
+// not written at all.
+func TestBatchNamesItsEntries(t *testing.T) {
+	t.Parallel()
+	const good = `{"email":"ett@example.com","fields":[{"key":"Sitoo-Contact.namefirst","value":"Kund"}]}`
+	for name, tc := range map[string]struct {
+		entries string // after a good one
+		status  int
+		fields  []string
+	}{
+		"a phone":            {`{"phone_number":"ring mig"}`, 400, []string{"subscribers.1.phone_number"}},
+		"an email":           {`{"email":"kund.två"},` + good, 400, []string{"subscribers.1.email"}},
+		"two entries":        {`{"email":"x"},{"email":"tre@example.com"},{"email":"fyra@example.com","phone_number":"1"}`, 400, []string{"subscribers.1.email", "subscribers.3.phone_number"}},
+		"nobody":             {`{"fields":[]}`, 400, []string{"subscribers.1.email"}},
+		"not an object":      {`7`, 400, []string{"subscribers.1"}},
+		"broken json":        {`{"email":"tva@example.com","fields":[{"key":"Sitoo-Contact.bonuschecks","type":"json","value":"[{"}]}`, 400, []string{"subscribers.1.fields.0.value"}},
+		"a field's type":     {`{"email":"tva@example.com","fields":[{"key":"Sitoo-Contact.namefirst","type":"json","value":"[]"}]}`, 400, []string{"subscribers.1.fields.0.type"}},
+		"too long":           {`{"email":"tva@example.com","fields":[{"key":"Sitoo-Contact.bonuschecks","type":"json","value":"[\"` + strings.Repeat("x", 65_000) + `\"]"}]}`, 400, []string{"subscribers.1.fields"}},
+		"email and phone of": {`{"email":"known@example.com","phone_number":"+46701740606"}`, 409, nil},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			r := newRig(t, fakerule.Options{})
+			r.upsert(`{"subscribers":{"email":"known@example.com"}}`)
+			r.upsert(`{"subscribers":{"phone_number":"+46701740606"}}`)
+			got := r.do("POST", "/v2/subscribers", `{"update_on_duplicate":true,"sync_subscribers":false,"tags":["Sitoo"],"subscribers":[`+good+`,`+tc.entries+`]}`)
+			var out struct {
+				Error  string
+				Fields map[string][]string
+			}
+			decode(t, got.body, &out)
+			equal(t, "status", got.status, tc.status)
+			equal(t, "error", out.Error, map[int]string{400: "BadRequest", 409: "DuplicateSubscriber"}[tc.status])
+			equal(t, "members", slices.Sorted(maps.Keys(out.Fields)), tc.fields)
+			equal(t, "nothing is written", len(r.Subscribers(key)), 2)
+		})
+	}
 }
 
 func TestLargeBatchLeavesOutWhatClashes(t *testing.T) {

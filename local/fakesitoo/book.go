@@ -23,35 +23,91 @@ type entry struct {
 
 // book holds the account's orders by ascending id.
 type book struct {
-	generator generator
+	generator *generator
 	entries   []entry
 }
 
-func newBook(g generator) *book {
+func newBook(g *generator) *book {
 	b := &book{generator: g, entries: make([]entry, g.n)}
 	for i := range b.entries {
-		o := g.unpaid(i)
-		if g.kind(i) == unfinished {
-			leaveUnfinished(&o, i)
-		}
-		b.entries[i] = entry{
-			id: o.id, eshopID: o.eshopID, credits: o.credits, warehouse: o.warehouse,
-			date: o.date, state: o.state, payment: o.payment, kind: o.kind,
-			email: o.customer.Email, receiptID: o.additional["pos-receiptid"], externalID: o.externalID,
-			made: i,
-		}
+		b.entries[i] = b.make(i)
 	}
 	return b
 }
 
-// object returns the whole order of an entry.
-func (b *book) object(e entry) object {
-	if e.added != nil {
-		return e.added
+// make returns the entry of a made-up order.
+func (b *book) make(i int) entry {
+	o := b.generator.unpaid(i)
+	if b.generator.kind(i) == unfinished {
+		leaveUnfinished(&o, i)
 	}
-	o := b.generator.order(e.made)
-	return o.object()
+	return entry{
+		id: o.id, eshopID: o.eshopID, credits: o.credits, warehouse: o.warehouse,
+		date: o.date, state: o.state, payment: o.payment, kind: o.kind,
+		email: o.customer.Email, receiptID: o.additional["pos-receiptid"], externalID: o.externalID,
+		made: i,
+	}
 }
+
+// grow adds n made-up orders, above all that there are, and returns their ids.
+func (b *book) grow(n int) []int64 {
+	from := b.generator.n
+	b.generator.grow(n, b.nextID()-1)
+	ids := make([]int64, n)
+	for i := range ids {
+		e := b.make(from + i)
+		b.entries = append(b.entries, e)
+		ids[i] = e.id
+	}
+	return ids
+}
+
+// order returns a made-up order as it is now.
+func (b *book) order(e entry) order {
+	o := b.generator.order(e.made)
+	if o.state != e.state || o.payment != e.payment {
+		o.state, o.payment = e.state, e.payment
+		if e.state == stateClosed {
+			settle(&o, b.generator.source(e.made, forPayment))
+		}
+	}
+	return o
+}
+
+// append writes the order of an entry, the members that keep wants.
+func (b *book) append(buf []byte, e entry, keep map[string]bool) ([]byte, error) {
+	if e.added != nil {
+		return e.added.append(buf, keep)
+	}
+	o := b.order(e)
+	return o.append(buf, keep), nil
+}
+
+// end gives an open order another state.
+func (b *book) end(id, state, payment int64) error {
+	i, has := slices.BinarySearchFunc(b.entries, id, byID)
+	if !has {
+		return fmt.Errorf("fakesitoo: there is no order %d", id)
+	}
+	e := &b.entries[i]
+	if !e.open() {
+		return fmt.Errorf("fakesitoo: order %d is not open", id)
+	}
+	e.state, e.payment = state, payment
+	if e.added != nil {
+		e.added = slices.Clone(e.added).set("orderstateid", state).set("paymentstateid", payment)
+	}
+	return nil
+}
+
+// The states of orders and payments that the stand-in gives.
+const (
+	stateOpen, stateClosed, stateCancelled       = 0, 10, 20
+	paymentSuccessful, paymentCancelled    int64 = 20, 30
+)
+
+// open reports whether an order is a sale that is still to be finished.
+func (e *entry) open() bool { return e.kind == 10 && e.state == stateOpen }
 
 func (b *book) find(id int64) (entry, bool) {
 	i, has := slices.BinarySearchFunc(b.entries, id, byID)
@@ -169,6 +225,7 @@ type page struct {
 type params struct {
 	values map[string][]string
 	wrong  string // "" while all is well
+	repeat bool   // the answer is to have the fault Repeat
 }
 
 func (p *params) text(name string) string {

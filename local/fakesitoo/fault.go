@@ -1,6 +1,7 @@
 package fakesitoo
 
 import (
+	"context"
 	"net"
 	"net/http"
 	"time"
@@ -23,6 +24,10 @@ const (
 	// Reset resets the connection without an answer. Go's client repeats a GET
 	// by itself when that happens on a connection it has used before.
 	Reset
+	// Repeat answers as usual, but on a page of orders one comes twice, and so
+	// does the last one of the page before: orders that move while they are
+	// listed.
+	Repeat
 )
 
 // Fault makes requests go wrong. A request that meets one has passed
@@ -49,15 +54,33 @@ func (s *Server) Inject(f Fault) {
 	s.faults = append(s.faults, &f)
 }
 
+// SetFault installs f, which is asked about every request that no injected
+// fault strikes; nil means that nothing goes wrong. A Fault's Match and Times
+// do not count. f runs outside every lock, one request at a time as Sitoo takes
+// them, and may wait. SetFault(nil) takes it away.
+func (s *Server) SetFault(f func(*http.Request) *Fault) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.ask = f
+}
+
 // Heal removes all faults. One that has struck goes on to its end.
 func (s *Server) Heal() {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.faults = nil
+	s.faults, s.ask = nil, nil
 }
 
 // fault returns the fault that strikes a request, nil if none does.
 func (s *Server) fault(r *http.Request) *Fault {
+	f, ask := s.injected(r)
+	if f == nil && ask != nil {
+		f = ask(r)
+	}
+	return f
+}
+
+func (s *Server) injected(r *http.Request) (*Fault, func(*http.Request) *Fault) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	for _, f := range s.faults {
@@ -67,23 +90,18 @@ func (s *Server) fault(r *http.Request) *Fault {
 		if f.Times > 0 {
 			f.Times--
 		}
-		return f
+		return f, nil
 	}
-	return nil
+	return nil, s.ask
 }
 
 // strike does the damage. It reports true if the request goes on as usual.
 func (f *Fault) strike(w http.ResponseWriter, r *http.Request, reply func(answer)) bool {
 	switch f.Kind {
 	case Slow:
-		timer := time.NewTimer(f.Delay)
-		defer timer.Stop()
-		select {
-		case <-timer.C:
-			return true
-		case <-r.Context().Done():
-			return false
-		}
+		return wait(r.Context(), f.Delay)
+	case Repeat:
+		return true
 	case Hang:
 		<-r.Context().Done()
 	case Garbage:
@@ -119,8 +137,23 @@ func (f *Fault) strike(w http.ResponseWriter, r *http.Request, reply func(answer
 			status = http.StatusInternalServerError
 		}
 		a := failed(status, http.StatusText(status))
+		if status == http.StatusTooManyRequests {
+			a = tooMany
+		}
 		a.header = f.Header.Clone()
 		reply(a)
 	}
 	return false
+}
+
+// wait waits, and reports false if the client has gone before.
+func wait(ctx context.Context, d time.Duration) bool {
+	timer := time.NewTimer(d)
+	defer timer.Stop()
+	select {
+	case <-timer.C:
+		return true
+	case <-ctx.Done():
+		return false
+	}
 }

@@ -16,12 +16,16 @@ func appendFixed(buf []byte, n int64, decimals int) []byte {
 	if n < 0 {
 		buf, n = append(buf, '-'), -n
 	}
-	digits := strconv.FormatInt(n, 10)
-	for len(digits) <= decimals {
-		digits = "0" + digits
+	unit := int64(1)
+	for range decimals {
+		unit *= 10
 	}
-	point := len(digits) - decimals
-	return append(append(append(buf, digits[:point]...), '.'), digits[point:]...)
+	buf = append(strconv.AppendInt(buf, n/unit, 10), '.')
+	for n %= unit; unit > 1; n %= unit {
+		unit /= 10
+		buf = append(buf, byte('0'+n/unit))
+	}
+	return buf
 }
 
 // parseOre reads an amount with up to two decimals, at most a billion kronor.

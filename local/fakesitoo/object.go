@@ -5,9 +5,9 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"maps"
 	"slices"
 	"strconv"
+	"strings"
 )
 
 // member is one member of a JSON object.
@@ -23,8 +23,7 @@ type object []member
 func (o object) MarshalJSON() ([]byte, error) { return o.append(nil, nil) }
 
 // append writes the members that keep wants to buf, all of them if keep is
-// nil. It goes through the values itself, as a page of 500 orders through the
-// reflection of encoding/json would make every backfill test wait.
+// nil.
 func (o object) append(buf []byte, keep map[string]bool) ([]byte, error) {
 	buf = append(buf, '{')
 	first := true
@@ -56,54 +55,123 @@ func appendValue(buf []byte, v any) ([]byte, error) {
 		return strconv.AppendInt(buf, int64(v), 10), nil
 	case int64:
 		return strconv.AppendInt(buf, v, 10), nil
-	case ore:
-		return append(appendFixed(append(buf, '"'), int64(v), 2), '"'), nil
-	case milli:
-		return append(appendFixed(append(buf, '"'), int64(v), 3), '"'), nil
 	case json.RawMessage:
 		return append(buf, v...), nil
-	case object:
-		return v.append(buf, nil)
-	case []object:
-		return appendList(buf, v, nil)
-	case map[string]string:
-		o := make(object, 0, len(v))
-		for _, k := range slices.Sorted(maps.Keys(v)) {
-			o = append(o, member{k, v[k]})
-		}
-		return o.append(buf, nil)
 	case string:
-		if plain(v) {
-			return append(append(append(buf, '"'), v...), '"'), nil
-		}
+		return appendText(buf, v), nil
 	}
 	data, err := json.Marshal(v)
 	return append(buf, data...), err
 }
 
-// appendList writes the objects, each with the members that keep wants.
-func appendList(buf []byte, list []object, keep map[string]bool) ([]byte, error) {
-	buf = append(buf, '[')
-	for i, o := range list {
-		if i > 0 {
-			buf = append(buf, ',')
-		}
-		var err error
-		if buf, err = o.append(buf, keep); err != nil {
-			return nil, err
+// appendText writes a string, the way json.Marshal would.
+func appendText(buf []byte, v string) []byte {
+	for i := range len(v) {
+		if c := v[i]; c < ' ' || c > '~' || c == '"' || c == '\\' || c == '<' || c == '>' || c == '&' {
+			data, err := json.Marshal(v)
+			if err != nil {
+				panic("fakesitoo: encode a text: " + err.Error()) // a string always encodes
+			}
+			return append(buf, data...)
 		}
 	}
-	return append(buf, ']'), nil
+	return append(append(append(buf, '"'), v...), '"')
 }
 
-// plain reports whether s is the same inside a JSON string.
-func plain(s string) bool {
-	for i := range len(s) {
-		if c := s[i]; c < ' ' || c > '~' || c == '"' || c == '\\' || c == '<' || c == '>' || c == '&' {
-			return false
+// writer writes one JSON object, the members that keep wants.
+type writer struct {
+	buf  []byte
+	keep map[string]bool // nil for all
+	some bool            // a member is written
+}
+
+func begin(buf []byte, keep map[string]bool) writer { return writer{buf: append(buf, '{'), keep: keep} }
+
+func (w *writer) end() []byte { return append(w.buf, '}') }
+
+// member writes a member's name and reports whether its value is to follow.
+func (w *writer) member(name string) bool {
+	if w.keep != nil && !w.keep[name] {
+		return false
+	}
+	if w.some {
+		w.buf = append(w.buf, ',')
+	}
+	w.some = true
+	w.buf = append(appendText(w.buf, name), ':')
+	return true
+}
+
+func (w *writer) null(name string) {
+	if w.member(name) {
+		w.buf = append(w.buf, "null"...)
+	}
+}
+
+func (w *writer) text(name, v string) {
+	if w.member(name) {
+		w.buf = appendText(w.buf, v)
+	}
+}
+
+func (w *writer) orNull(name, v string) {
+	if v == "" {
+		w.null(name)
+		return
+	}
+	w.text(name, v)
+}
+
+func (w *writer) number(name string, v int64) {
+	if w.member(name) {
+		w.buf = strconv.AppendInt(w.buf, v, 10)
+	}
+}
+
+func (w *writer) idOrNull(name string, v int64) {
+	if v == 0 {
+		w.null(name)
+		return
+	}
+	w.number(name, v)
+}
+
+func (w *writer) money(name string, v ore) {
+	if w.member(name) {
+		w.buf = append(appendFixed(append(w.buf, '"'), int64(v), 2), '"')
+	}
+}
+
+func (w *writer) amount(name string, v milli) {
+	if w.member(name) {
+		w.buf = append(appendFixed(append(w.buf, '"'), int64(v), 3), '"')
+	}
+}
+
+// pair is a member that is a text.
+type pair struct{ name, value string }
+
+// texts writes an object of texts by name. Of a name in both, texts counts.
+func (w *writer) texts(name string, texts map[string]string, more ...pair) {
+	if !w.member(name) {
+		return
+	}
+	var room [20]pair
+	all := room[:0]
+	for k, v := range texts {
+		all = append(all, pair{k, v})
+	}
+	for _, p := range more {
+		if _, has := texts[p.name]; !has {
+			all = append(all, p)
 		}
 	}
-	return true
+	slices.SortFunc(all, func(a, b pair) int { return strings.Compare(a.name, b.name) })
+	o := begin(w.buf, nil)
+	for _, p := range all {
+		o.text(p.name, p.value)
+	}
+	w.buf = o.end()
 }
 
 // set replaces a member or adds it at the end.

@@ -64,7 +64,7 @@ func (s *Server) show(e entry) shown {
 		Currency                          string            `json:"currencycode"`
 		Additional                        map[string]string `json:"additionaldata"`
 	}
-	if data, err := json.Marshal(s.book.object(e)); err == nil {
+	if data, err := s.book.append(nil, e, nil); err == nil {
 		_ = json.Unmarshal(data, &o)
 	}
 	out.Total = o.Total + " " + o.Currency

@@ -24,16 +24,24 @@ type sale struct {
 	Phone        string    `json:"phone"`
 	Payment      string    `json:"payment"` // "card" (default) or "cash", which is rounded
 	Rows         []saleRow `json:"rows"`
-	// Credit returns an earlier order, all of it or the rows named by sku.
+	// Credit returns an earlier order, all of it or the rows named by sku, of
+	// those all of it or a quantity. What was returned before does not count.
 	Credit int64 `json:"creditorderid"`
+	// Anonymous returns an order without its customer, as a till does that did
+	// not attach one to the return.
+	Anonymous bool `json:"anonymous"`
+	// RepeatChecks lets the rows of a return name the bonus checks and
+	// promotions of the original ones. Whether Sitoo's do is not known.
+	RepeatChecks bool `json:"repeatchecks"`
 }
 
 // saleRow is one row of a sale.
 type saleRow struct {
 	SKU          string `json:"sku"`
-	Quantity     int64  `json:"quantity"`     // default 1
+	Quantity     int64  `json:"quantity"`     // default 1, of a return all there is
 	Discount     string `json:"discount"`     // of the row, VAT included, such as "100.00"
 	BonusCheckID string `json:"bonuscheckid"` // the bonus check that pays the discount
+	PromotionID  string `json:"promotionid"`  // the promotion that gives it
 }
 
 // errSale is a sale that cannot be made; its text is for the person who asked.
@@ -117,11 +125,17 @@ func (s *Server) sell(body sale) (json.RawMessage, error) {
 		body.MemberNumber = o.customer.MemberNumber
 	}
 	var err error
+	switch {
+	case body.Anonymous && body.Credit == 0:
+		return nil, badSale("anonymous: only for a return; a sale without contactid, membernumber, email and phone is anonymous.")
+	case body.Anonymous && body.ContactID+body.MemberNumber+body.Email+body.Phone != "":
+		return nil, badSale("anonymous: contactid, membernumber, email or phone says who the customer is.")
+	}
 	if body.Credit != 0 {
 		if !has {
 			return nil, badSale("creditorderid: the shop has no order %d.", body.Credit)
 		}
-		if err = s.giveBackSold(&o, credited, body.Rows); err != nil {
+		if err = s.giveBackSold(&o, credited, body); err != nil {
 			return nil, err
 		}
 	} else if o.rows, err = soldRows(body.Rows); err != nil {
@@ -140,10 +154,7 @@ func (s *Server) sell(body sale) (json.RawMessage, error) {
 	default:
 		return nil, badSale(`payment: "card" or "cash" is expected, not %q.`, body.Payment)
 	}
-	data, err := json.Marshal(o.object())
-	if err != nil {
-		return nil, fmt.Errorf("fakesitoo: encode the order: %w", err)
-	}
+	data := o.append(nil, nil)
 	return data, s.Add(data)
 }
 
@@ -185,19 +196,31 @@ func soldRows(rows []saleRow) ([]row, error) {
 			out.discount = min(ratio(gross, num, den), p.net)
 			out.voucherName = "Discount"
 		}
+		out.additional = map[string]string{}
+		if r.PromotionID != "" {
+			out.voucherName = "Promotion"
+			out.additional[promotionKey] = r.PromotionID
+		}
 		if r.BonusCheckID != "" {
 			out.voucherName = "Bonus check"
-			out.additional = map[string]string{"customcrm-bonuscheckid": r.BonusCheckID}
+			out.additional[bonusCheckKey] = r.BonusCheckID
 		}
 		all[i] = out
 	}
 	return all, nil
 }
 
+// What a row says of the bonus check or promotion behind its discount.
+const (
+	bonusCheckKey = "customcrm-bonuscheckid"
+	promotionKey  = "customcrm-promotionid"
+)
+
 // giveBackSold turns o into a return of an earlier order: of all its rows, or
-// of those with a wanted sku. Only orders that the shop made or sold have rows
-// it can give back exactly; of one that was added the rows are read.
-func (s *Server) giveBackSold(o *order, credited entry, wanted []saleRow) error {
+// of those with a wanted sku. A row comes back at the price that was paid for
+// it, discount included. Only orders that the shop made or sold have rows it
+// can give back exactly; of one that was added the rows are read.
+func (s *Server) giveBackSold(o *order, credited entry, body sale) error {
 	from, err := s.soldOrder(credited)
 	if err != nil {
 		return err
@@ -207,17 +230,51 @@ func (s *Server) giveBackSold(o *order, credited entry, wanted []saleRow) error 
 	if keep != (Customer{}) {
 		o.customer = keep
 	}
+	if body.Anonymous {
+		o.customer = Customer{}
+		delete(o.additional, "customcrm-contactid")
+		delete(o.additional, "customcrm-membernumber")
+	}
+	quantities := make([]int64, len(from.rows)) // to give back, by row
+	if len(body.Rows) == 0 {
+		for i, r := range from.rows {
+			quantities[i] = r.quantity
+		}
+	}
+	for i, w := range body.Rows {
+		if w.Quantity < 0 {
+			return badSale("rows[%d].quantity: how many to give back is expected, not %d.", i, w.Quantity)
+		}
+		if w.Discount+w.BonusCheckID+w.PromotionID != "" {
+			return badSale("rows[%d]: a return keeps the original's discount; only sku and quantity are expected.", i)
+		}
+		left := w.Quantity
+		for j, r := range from.rows {
+			if r.product.sku != w.SKU || r.quantity <= 0 {
+				continue
+			}
+			take := r.quantity - quantities[j]
+			if w.Quantity > 0 {
+				take = min(take, left)
+				left -= take
+			}
+			quantities[j] += take
+		}
+		if left > 0 {
+			return badSale("rows[%d].quantity: order %d has %d of %s to give back, not %d.", i, credited.id, w.Quantity-left, w.SKU, w.Quantity)
+		}
+	}
 	for i, r := range from.rows {
-		if r.quantity <= 0 {
+		if quantities[i] <= 0 {
 			continue
 		}
-		take := len(wanted) == 0
-		for _, w := range wanted {
-			take = take || w.SKU == r.product.sku
+		r.quantity = quantities[i]
+		r = returned(r, i)
+		if !body.RepeatChecks {
+			delete(r.additional, bonusCheckKey) // of the copy that returned made
+			delete(r.additional, promotionKey)
 		}
-		if take {
-			o.rows = append(o.rows, returned(r, i))
-		}
+		o.rows = append(o.rows, r)
 	}
 	if len(o.rows) == 0 {
 		return badSale("creditorderid: order %d has no such row to give back.", credited.id)
@@ -228,7 +285,9 @@ func (s *Server) giveBackSold(o *order, credited entry, wanted []saleRow) error 
 // soldOrder returns an order as far as a return needs it.
 func (s *Server) soldOrder(e entry) (order, error) {
 	if e.added == nil {
-		return s.book.generator.order(e.made), nil
+		s.books.RLock()
+		defer s.books.RUnlock()
+		return s.book.order(e), nil
 	}
 	data, err := json.Marshal(e.added)
 	if err != nil {

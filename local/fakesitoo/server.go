@@ -15,6 +15,7 @@ import (
 	"fmt"
 	"net/http"
 	"net/url"
+	"slices"
 	"strconv"
 	"strings"
 	"sync"
@@ -44,6 +45,13 @@ type Options struct {
 	Orders    int        // how many there are
 	Customers []Customer // who buys, default DefaultCustomers; not empty
 
+	// Grow is how many made-up orders come in after each page of orders that is
+	// served, as tills go on selling.
+	Grow int
+	// Latency, if set, is how long an answer with so many objects takes. The
+	// request is under way meanwhile.
+	Latency func(objects int) time.Duration
+
 	MaxNum         int    // cap of num, default 1000
 	RetryAfter     string // Retry-After of a 429, not sent if ""
 	RateLimitReset string // X-Rate-Limit-Reset of a 429, not sent if ""
@@ -57,7 +65,8 @@ type Options struct {
 	Now       func() time.Time // date of sold orders, default time.Now
 
 	// Observe, if set, is told of every request to the API before the end of
-	// its answer goes out. Calls may come at the same time.
+	// its answer goes out. Calls may come at the same time; they may change the
+	// shop.
 	Observe func(Request)
 }
 
@@ -80,6 +89,7 @@ type Server struct {
 
 	mu          sync.Mutex // guards the rest
 	faults      []*Fault
+	ask         func(*http.Request) *Fault
 	inFlight    int
 	maxInFlight int
 }
@@ -110,7 +120,7 @@ func New(o Options) *Server {
 	if o.Now == nil {
 		o.Now = time.Now
 	}
-	return &Server{o: o, book: newBook(generator{seed: o.Seed, n: max(o.Orders, 0), customers: o.Customers})}
+	return &Server{o: o, book: newBook(newGenerator(o.Seed, max(o.Orders, 0), o.Customers))}
 }
 
 // Add puts an order in the shop, replacing one with the same orderid. It is
@@ -129,6 +139,48 @@ func (s *Server) Add(o json.RawMessage) error {
 	s.books.Lock()
 	defer s.books.Unlock()
 	s.book.add(e)
+	return nil
+}
+
+// Grow lets n more made-up orders come in and returns their ids, which are
+// ascending and higher than any before. They are those that a shop made with so
+// many orders more would have, but for an exchange that was cut in two, and for
+// the ids if orders were sold or added.
+func (s *Server) Grow(n int) []int64 {
+	s.books.Lock()
+	defer s.books.Unlock()
+	return s.book.grow(max(n, 0))
+}
+
+// Open returns the ids of the open sales, ascending. Bookings and parked orders
+// are none.
+func (s *Server) Open() []int64 {
+	s.books.RLock()
+	defer s.books.RUnlock()
+	var ids []int64
+	for i := range s.book.entries {
+		if e := &s.book.entries[i]; e.open() {
+			ids = append(ids, e.id)
+		}
+	}
+	return ids
+}
+
+// Close finishes open sales, which are then closed and paid. The error names the
+// first one that is none; those before it are closed.
+func (s *Server) Close(ids ...int64) error { return s.end(ids, stateClosed, paymentSuccessful) }
+
+// Cancel is Close for sales that come to nothing.
+func (s *Server) Cancel(ids ...int64) error { return s.end(ids, stateCancelled, paymentCancelled) }
+
+func (s *Server) end(ids []int64, state, payment int64) error {
+	s.books.Lock()
+	defer s.books.Unlock()
+	for _, id := range ids {
+		if err := s.book.end(id, state, payment); err != nil {
+			return err
+		}
+	}
 	return nil
 }
 
@@ -159,9 +211,16 @@ type answer struct {
 	status int
 	header http.Header
 	body   []byte
+	// objects is how many the body has; orders is whether they are a page of
+	// orders.
+	objects int
+	orders  bool
 }
 
-var notFound = failed(http.StatusNotFound, "Not found")
+var (
+	notFound = failed(http.StatusNotFound, "Not found")
+	tooMany  = failed(http.StatusTooManyRequests, "Too many connections")
+)
 
 func failed(status int, text string) answer {
 	body, err := json.Marshal(struct {
@@ -230,7 +289,7 @@ func (s *Server) serveAPI(w http.ResponseWriter, r *http.Request) {
 		reply(a)
 		return
 	case !alone:
-		a := failed(http.StatusTooManyRequests, "Too many connections")
+		a := tooMany
 		a.header = http.Header{}
 		if s.o.RetryAfter != "" {
 			a.header.Set("Retry-After", s.o.RetryAfter)
@@ -241,7 +300,8 @@ func (s *Server) serveAPI(w http.ResponseWriter, r *http.Request) {
 		reply(a)
 		return
 	}
-	if f := s.fault(r); f != nil && !f.strike(w, r, reply) {
+	f := s.fault(r)
+	if f != nil && !f.strike(w, r, reply) {
 		return
 	}
 	values, err := url.ParseQuery(r.URL.RawQuery)
@@ -249,7 +309,14 @@ func (s *Server) serveAPI(w http.ResponseWriter, r *http.Request) {
 		reply(failed(http.StatusBadRequest, "Invalid query string"))
 		return
 	}
-	reply(s.route(r.Method, path, &params{values: values}))
+	a := s.route(r.Method, path, &params{values: values, repeat: f != nil && f.Kind == Repeat})
+	if s.o.Latency != nil && !wait(r.Context(), s.o.Latency(a.objects)) {
+		return
+	}
+	if a.orders && s.o.Grow > 0 {
+		s.Grow(s.o.Grow)
+	}
+	reply(a)
 }
 
 // enter counts a request in. alone is true if no other is under way.
@@ -326,7 +393,7 @@ func (s *Server) route(method string, path []string, p *params) answer {
 		if siteID == byGUID {
 			return notFound
 		}
-		return whole(settingsObject(siteID))
+		return whole(settingsObject(siteID).append(nil, nil))
 	default:
 		return notFound
 	}
@@ -392,11 +459,19 @@ func (s *Server) orders(siteID int64, p *params) answer {
 	s.books.RLock()
 	defer s.books.RUnlock()
 	total, found := s.book.list(q)
-	items := make([]object, len(found))
-	for i, e := range found {
-		items[i] = s.book.object(e)
+	if p.repeat && len(found) > 0 {
+		found = append(found, found[0])
+		i, _ := slices.BinarySearchFunc(s.book.entries, found[0].id, byID)
+		for i--; i >= 0; i-- {
+			if e := s.book.entries[i]; q.wants(&e) {
+				found = append([]entry{e}, found...)
+				break
+			}
+		}
 	}
-	return envelope(total, items, keep)
+	a := envelope(total, found, func(buf []byte, e entry) ([]byte, error) { return s.book.append(buf, e, keep) })
+	a.orders = a.status == http.StatusOK
+	return a
 }
 
 // order gives one order with every field; it has no fields parameter.
@@ -411,26 +486,30 @@ func (s *Server) order(siteID int64, segment string) answer {
 	if !has || e.eshopID != siteID {
 		return failed(http.StatusNotFound, "Order not found")
 	}
-	return whole(s.book.object(e))
+	return whole(s.book.append(nil, e, nil))
 }
 
 // whole answers with one object.
-func whole(o object) answer {
-	body, err := o.append(nil, nil)
+func whole(body []byte, err error) answer {
 	if err != nil {
 		return failed(http.StatusInternalServerError, err.Error())
 	}
-	return answer{status: http.StatusOK, body: body}
+	return answer{status: http.StatusOK, body: body, objects: 1}
 }
 
-// envelope answers with a page of a collection.
-func envelope(total int, items []object, keep map[string]bool) answer {
-	body := fmt.Appendf(nil, `{"totalcount":%d,"items":`, total)
-	body, err := appendList(body, items, keep)
-	if err != nil {
-		return failed(http.StatusInternalServerError, err.Error())
+// envelope answers with a page of a collection, whose objects write writes.
+func envelope[T any](total int, items []T, write func([]byte, T) ([]byte, error)) answer {
+	body := fmt.Appendf(make([]byte, 0, 64+len(items)*3<<10), `{"totalcount":%d,"items":[`, total)
+	for i, item := range items {
+		if i > 0 {
+			body = append(body, ',')
+		}
+		var err error
+		if body, err = write(body, item); err != nil {
+			return failed(http.StatusInternalServerError, err.Error())
+		}
 	}
-	return answer{status: http.StatusOK, body: append(body, '}')}
+	return answer{status: http.StatusOK, body: append(body, "]}"...), objects: len(items)}
 }
 
 func (s *Server) collection(all []object, p *params) answer {
@@ -440,5 +519,5 @@ func (s *Server) collection(all []object, p *params) answer {
 	}
 	begin := min(pg.start, len(all))
 	end := min(begin+pg.num, len(all))
-	return envelope(len(all), all[begin:end], pg.fields)
+	return envelope(len(all), all[begin:end], func(buf []byte, o object) ([]byte, error) { return o.append(buf, pg.fields) })
 }

@@ -17,6 +17,7 @@ import (
 	"time"
 
 	"github.com/google/go-cmp/cmp"
+	"github.com/shopspring/decimal"
 
 	"sitoo-rule/local/fakesitoo"
 )
@@ -569,9 +570,138 @@ func TestSell(t *testing.T) {
 	}
 }
 
+// sell makes a sale in a shop without a connector.
+func sell(t *testing.T, s *fakesitoo.Server, body string) order {
+	t.Helper()
+	w := httptest.NewRecorder()
+	s.ServeHTTP(w, httptest.NewRequestWithContext(t.Context(), http.MethodPost, "/_sell", strings.NewReader(body)))
+	var out struct {
+		Order json.RawMessage `json:"order"`
+	}
+	if err := json.Unmarshal(w.Body.Bytes(), &out); err != nil || w.Code != 200 {
+		t.Fatalf("sell %s: %d %s", body, w.Code, w.Body)
+	}
+	return decode(t, out.Order)
+}
+
+// gross is the discount of a row, VAT included, as the contract says to work it
+// out of the row.
+func gross(i item) string {
+	return i.Discount.Mul(i.TotalDecimal).Mul(decimal.NewFromInt(100 + i.VATPercent)).Div(decimal.NewFromInt(100)).StringFixed(2)
+}
+
+// A row's discount goes in with VAT and stands in the order per unit and net.
+func TestSellDiscounts(t *testing.T) {
+	t.Parallel()
+	s := fakesitoo.New(fakesitoo.Options{})
+	for name, tt := range map[string]struct {
+		row      string
+		discount string // per unit and net
+		gross    string // of the row
+		total    string // of the row
+		keys     map[string]string
+	}{
+		"a bonus check":           {`{"sku":"JA-300-L","discount":"100.00","bonuscheckid":"bc-1001"}`, "80.00", "100.00", "900.00", map[string]string{"customcrm-bonuscheckid": "bc-1001"}},
+		"a promotion":             {`{"sku":"SO-200-39","quantity":2,"discount":"79.90","promotionid":"P-7"}`, "31.96", "79.90", "79.90", map[string]string{"customcrm-promotionid": "P-7"}},
+		"both":                    {`{"sku":"BK-001","discount":"10.60","promotionid":"P-7","bonuscheckid":"bc-1"}`, "10.00", "10.60", "201.40", map[string]string{"customcrm-bonuscheckid": "bc-1", "customcrm-promotionid": "P-7"}},
+		"neither":                 {`{"sku":"CF-250","quantity":2,"discount":"11.20"}`, "5.00", "11.20", "100.80", nil},
+		"a promotion for nothing": {`{"sku":"CF-250","promotionid":"P-8"}`, "0.00", "0.00", "56.00", map[string]string{"customcrm-promotionid": "P-8"}},
+		"three do not share it":   {`{"sku":"CF-250","quantity":3,"discount":"100.00","bonuscheckid":"bc-1"}`, "29.76", "99.99", "68.01", map[string]string{"customcrm-bonuscheckid": "bc-1"}},
+		"more than it costs":      {`{"sku":"CF-250","discount":"100.00","bonuscheckid":"bc-1"}`, "50.00", "56.00", "0.00", map[string]string{"customcrm-bonuscheckid": "bc-1"}},
+		"by weight":               {`{"sku":"TE-KG","quantity":2,"discount":"56.00","bonuscheckid":"bc-1"}`, "100.00", "56.00", "168.00", map[string]string{"customcrm-bonuscheckid": "bc-1"}},
+	} {
+		o := sell(t, s, `{"contactid":"255934464","rows":[`+tt.row+`]}`)
+		back := sell(t, s, fmt.Sprintf(`{"creditorderid":%d,"repeatchecks":true}`, o.ID))
+		if len(o.Items) != 1 || len(back.Items) != 1 {
+			t.Fatalf("%s: %d rows, %d returned", name, len(o.Items), len(back.Items))
+		}
+		i, r := o.Items[0], back.Items[0]
+		if got := i.Discount.StringFixed(2); got != tt.discount {
+			t.Errorf("%s: discount %s, want %s", name, got, tt.discount)
+		}
+		if got := gross(i); got != tt.gross {
+			t.Errorf("%s: discount of the row %s, want %s", name, got, tt.gross)
+		}
+		if got := i.Net.Add(i.VAT).StringFixed(2); got != tt.total || !o.All.Equal(i.Net.Add(i.VAT)) {
+			t.Errorf("%s: the row costs %s, the order %s; want %s", name, got, o.All, tt.total)
+		}
+		if !r.Discount.Equal(i.Discount) || !r.Original.Equal(i.Original) || !r.UnitNet.Equal(i.UnitNet) || !r.Net.Equal(i.Net.Neg()) || !r.VAT.Equal(i.VAT.Neg()) {
+			t.Errorf("%s: sold as %+v, returned as %+v", name, i, r)
+		}
+		for _, k := range []string{"customcrm-bonuscheckid", "customcrm-promotionid"} {
+			if i.Additional[k] != tt.keys[k] || r.Additional[k] != tt.keys[k] {
+				t.Errorf("%s: %s is %q, on the return %q; want %q", name, k, i.Additional[k], r.Additional[k], tt.keys[k])
+			}
+		}
+	}
+}
+
+// What a return has of the purchase, whole and in part, with and without the
+// customer and the bonus check.
+func TestSellReturns(t *testing.T) {
+	t.Parallel()
+	s := fakesitoo.New(fakesitoo.Options{})
+	bought := sell(t, s, `{"contactid":"255934464","rows":[
+		{"sku":"CH-070"},{"sku":"SO-200-39","quantity":3,"discount":"60.00","bonuscheckid":"bc-1001","promotionid":"P-7"},{"sku":"SO-200-39"},{"sku":"JA-300-L"}]}`)
+	type row struct {
+		Of    string // pos-originalsales-orderitemid
+		Count int64
+		Check string // bonus check and promotion
+	}
+	for name, tt := range map[string]struct {
+		body  string
+		rows  []row
+		total string
+	}{
+		"all":                          {``, []row{{"0", -1, " "}, {"1", -3, " "}, {"2", -1, " "}, {"3", -1, " "}}, "-1287.60"},
+		"all, and its checks":          {`,"repeatchecks":true`, []row{{"0", -1, " "}, {"1", -3, "bc-1001 P-7"}, {"2", -1, " "}, {"3", -1, " "}}, "-1287.60"},
+		"a sku":                        {`,"rows":[{"sku":"SO-200-39"}]`, []row{{"1", -3, " "}, {"2", -1, " "}}, "-259.60"},
+		"one of three":                 {`,"rows":[{"sku":"SO-200-39","quantity":1}]`, []row{{"1", -1, " "}}, "-59.90"},
+		"one of three, and its checks": {`,"repeatchecks":true,"rows":[{"sku":"SO-200-39","quantity":1}]`, []row{{"1", -1, "bc-1001 P-7"}}, "-59.90"},
+		"over two rows":                {`,"rows":[{"sku":"SO-200-39","quantity":4}]`, []row{{"1", -3, " "}, {"2", -1, " "}}, "-259.60"},
+		"named twice":                  {`,"rows":[{"sku":"SO-200-39","quantity":1},{"sku":"JA-300-L"},{"sku":"SO-200-39","quantity":1}]`, []row{{"1", -2, " "}, {"3", -1, " "}}, "-1119.80"},
+		"named again, as a whole":      {`,"rows":[{"sku":"SO-200-39","quantity":1},{"sku":"SO-200-39"},{"sku":"SO-200-39"}]`, []row{{"1", -3, " "}, {"2", -1, " "}}, "-259.60"},
+		"without the customer":         {`,"anonymous":true,"rows":[{"sku":"SO-200-39","quantity":2}]`, []row{{"1", -2, " "}}, "-119.80"},
+	} {
+		back := sell(t, s, fmt.Sprintf(`{"creditorderid":%d%s}`, bought.ID, tt.body))
+		var rows []row
+		for i, it := range back.Items {
+			if it.Position != i || it.Additional["reasoncode-return"] == "" {
+				t.Errorf("%s: row %d is %+v", name, i, it)
+			}
+			rows = append(rows, row{it.Additional["pos-originalsales-orderitemid"], it.Quantity, it.Additional["customcrm-bonuscheckid"] + " " + it.Additional["customcrm-promotionid"]})
+		}
+		if diff := cmp.Diff(tt.rows, rows); diff != "" {
+			t.Errorf("%s: rows differ (-want +got):\n%s", name, diff)
+		}
+		if got := back.All.StringFixed(2); got != tt.total {
+			t.Errorf("%s: total %s, want %s", name, got, tt.total)
+		}
+		if back.Credit == nil || *back.Credit != bought.ID || back.Additional["pos-originalsales-orderid"] != fmt.Sprint(bought.ID) {
+			t.Errorf("%s: it gives back %v and %q, want order %d", name, back.Credit, back.Additional["pos-originalsales-orderid"], bought.ID)
+		}
+		who := []string{back.Email, back.Phone, back.Additional["customcrm-contactid"], back.Additional["customcrm-membernumber"]}
+		want := []string{"kund.fyra@example.com", "+46701740608", "255934464", "100004"}
+		if name == "without the customer" {
+			want = []string{"", "", "", ""}
+		}
+		if diff := cmp.Diff(want, who); diff != "" {
+			t.Errorf("%s: the customer differs (-want +got):\n%s", name, diff)
+		}
+	}
+	// The purchase stands as it was.
+	var again order
+	_, _, single := get(t, s, fmt.Sprintf("/sites/1/orders/%d.json", bought.ID))
+	if again = decode(t, single); again.Items[1].Additional["customcrm-bonuscheckid"] != "bc-1001" {
+		t.Errorf("after the returns the purchase is %+v", again)
+	}
+}
+
 func TestSellRefuses(t *testing.T) {
 	t.Parallel()
 	s := fakesitoo.New(fakesitoo.Options{Orders: 20})
+	of := sell(t, s, `{"rows":[{"sku":"CF-250","quantity":2}]}`)
+	bought := func(more string) string { return fmt.Sprintf(`{"creditorderid":%d,%s}`, of.ID, more) }
 	tests := []struct{ body, text string }{
 		{`{`, "not readable"},
 		{`{"mail":"x"}`, `unknown field`},
@@ -582,6 +712,14 @@ func TestSellRefuses(t *testing.T) {
 		{`{"rows":[{"sku":"CF-250","discount":"-0.01"}]}`, "rows[0].discount"},
 		{`{"payment":"swish"}`, "payment:"},
 		{`{"creditorderid":1}`, "the shop has no order 1"},
+		{`{"anonymous":true}`, "anonymous: only for a return"},
+		{`{"anonymous":true,"contactid":"255934464"}`, "anonymous: only for a return"},
+		{bought(`"anonymous":true,"email":"kund.ett@example.com"`), "anonymous: contactid, membernumber, email or phone"},
+		{bought(`"rows":[{"sku":"BK-001"}]`), "has no such row"},
+		{bought(`"rows":[{"sku":"BK-001","quantity":1}]`), "has 0 of BK-001 to give back, not 1"},
+		{bought(`"rows":[{"sku":"CF-250","quantity":3}]`), "has 2 of CF-250 to give back, not 3"},
+		{bought(`"rows":[{"sku":"CF-250","quantity":-1}]`), "rows[0].quantity: how many"},
+		{bought(`"rows":[{"sku":"CF-250","bonuscheckid":"bc-1"}]`), "rows[0]: a return keeps"},
 		{`{"email":"` + strings.Repeat("x", 1<<20) + `"}`, "not readable"},
 	}
 	for _, tt := range tests {
@@ -591,8 +729,8 @@ func TestSellRefuses(t *testing.T) {
 			t.Errorf("%.60s: %d %s, want 400 with %s", tt.body, w.Code, w.Body, tt.text)
 		}
 	}
-	if l := getList(t, s, "/orders.json"); l.Total != 20 {
-		t.Errorf("%d orders after refusals, want 20", l.Total)
+	if l := getList(t, s, "/orders.json"); l.Total != 21 {
+		t.Errorf("%d orders after refusals, want 21", l.Total)
 	}
 }
 

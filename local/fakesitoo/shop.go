@@ -76,6 +76,31 @@ func DefaultCustomers() []Customer {
 	return all
 }
 
+// phones is how many made-up phone numbers there are: +46701740605 to
+// +46701740699, which are reserved for examples.
+const phones = 95
+
+// MakeCustomers returns n made-up customers: DefaultCustomers and, after them,
+// ones whose name is a number. Those after the 95th have no phone. No seed of
+// the Rule stand-in has the ids of those after the fourth.
+func MakeCustomers(n int) []Customer {
+	all := DefaultCustomers()
+	for i := len(all); i < n; i++ {
+		c := Customer{
+			ContactID:    strconv.Itoa(firstUnknownID + i),
+			MemberNumber: strconv.Itoa(100001 + i),
+			Email:        fmt.Sprintf("kund.%05d@example.com", i+1),
+			NameFirst:    "Kund",
+			NameLast:     strconv.Itoa(i + 1),
+		}
+		if i < phones {
+			c.Phone = fmt.Sprintf("+467017406%02d", 5+i)
+		}
+		all = append(all, c)
+	}
+	return all[:max(n, 0)]
+}
+
 // product is something the shop sells. Prices are net, per unit; they are
 // chosen so that the price on the shelf is a whole number of kronor.
 type product struct {

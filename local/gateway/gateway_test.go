@@ -3,6 +3,7 @@ package gateway_test
 import (
 	"bytes"
 	"context"
+	"encoding/base64"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -198,6 +199,68 @@ func TestEvent(t *testing.T) {
 				pretty.WriteByte('\n')
 				golden(t, filepath.Join("testdata", tt.name+".json"), pretty.Bytes())
 			})
+		})
+	}
+}
+
+// With */* as binary media type every body reaches the function byte for byte,
+// whatever its sender calls it, an answer that is text stays text, and base64
+// counts towards what Lambda takes.
+func TestEverythingBinary(t *testing.T) {
+	t.Parallel()
+	const sent = "PK\x03\x04\x00\xff\xfe \xc5sa"
+	tests := []struct {
+		name    string
+		body    string
+		header  []string
+		status  int
+		encoded bool
+	}{
+		{"json", `{"namefirst":"Åsa"}`, []string{"Content-Type", "application/json"}, 200, true},
+		{"no type", `{"namefirst":"Åsa"}`, nil, 200, true},
+		{"curl --data-binary", sent, []string{"Content-Type", "application/x-www-form-urlencoded"}, 200, true},
+		{"curl -F", sent, []string{"Content-Type", "multipart/form-data; boundary=x"}, 200, true},
+		{"spreadsheet", sent, []string{"Content-Type", "application/vnd.openxmlformats-officedocument.spreadsheetml.sheet"}, 200, true},
+		{"text of an older Excel", sent, []string{"Content-Type", "text/plain"}, 200, true},
+		{"a type that is none", sent, []string{"Content-Type", "file"}, 200, true},
+		{"client that wants a picture", sent, []string{"Accept", "image/png"}, 200, true},
+		{"nothing", "", nil, 200, false},
+		{"4 MB", strings.Repeat("x", 4<<20), nil, 200, true},
+		{"5 MB", strings.Repeat("x", 5<<20), nil, 413, false},
+	}
+	tpl, err := template.Parse([]byte("Globals: {Api: {BinaryMediaTypes: ['*~1*']}}\nResources:\n" +
+		"  Import: {Type: AWS::Serverless::Function, Properties: {Events: {E: {Type: Api, Properties: {Path: /sitoo/bonuschecks, Method: POST}}}}}\n"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			t.Parallel()
+			var event events.APIGatewayProxyRequest
+			h := gateway.New(gateway.Config{Template: tpl, Invoke: func(_ context.Context, _ string, in []byte) ([]byte, error) {
+				return []byte(`{"statusCode":200,"body":"{\"name\":\"Åsa\"}"}`), json.Unmarshal(in, &event)
+			}})
+			resp := do(h, "POST", "/sitoo/bonuschecks", strings.NewReader(tt.body), tt.header...)
+			if resp.StatusCode != tt.status {
+				t.Fatalf("status = %d, want %d", resp.StatusCode, tt.status)
+			}
+			if got, want := read(t, resp), `{"name":"Åsa"}`; tt.status == 200 && got != want {
+				t.Errorf("answer = %s, want %s", got, want)
+			}
+			if tt.status != 200 {
+				return
+			}
+			got := event.Body
+			if event.IsBase64Encoded {
+				raw, err := base64.StdEncoding.DecodeString(got)
+				if err != nil {
+					t.Fatal(err)
+				}
+				got = string(raw)
+			}
+			if event.IsBase64Encoded != tt.encoded || got != tt.body {
+				t.Errorf("body of %d bytes, base64 %v; want the %d that were sent, base64 %v", len(got), event.IsBase64Encoded, len(tt.body), tt.encoded)
+			}
 		})
 	}
 }

@@ -110,6 +110,27 @@ func (l *Ledger) Finish(ctx context.Context, k order.Key, attempt string, s orde
 	})
 }
 
+// Reopen makes an order that was Sent, Skipped or Failed before now Queued again;
+// it keeps its subscriber and its history. Any other order is left as it is.
+func (l *Ledger) Reopen(ctx context.Context, k order.Key, now time.Time) error {
+	err := l.do(ctx, l.Fail, "Reopen", func() error {
+		r, ok := l.records[k]
+		if !ok || !r.Updated.Before(milli(now)) {
+			return nil
+		}
+		switch r.State {
+		case order.Sent, order.Skipped, order.Failed:
+			r.State, r.Updated, r.Reason = order.Queued, milli(now), ""
+			l.records[k] = r
+		}
+		return nil
+	})
+	if err != nil {
+		return fmt.Errorf("Reopen order %d of account %s: %w", k.Order, k.Account, err)
+	}
+	return nil
+}
+
 // Get returns the record, ok false if the ledger has none.
 func (l *Ledger) Get(ctx context.Context, k order.Key) (r order.Record, ok bool, err error) {
 	err = l.do(ctx, l.Fail, "Get", func() error {

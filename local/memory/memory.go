@@ -1,7 +1,7 @@
-// Package memory keeps accounts and the order ledger in memory, for one process
-// on one machine. The stores mean what the DynamoDB adapters mean, down to the
-// millisecond; package contract holds both to it. Unlike those they can be made
-// to fail on purpose.
+// Package memory keeps accounts, the order ledger, the books of bonus checks, the
+// progress of imports, and backfills in memory, for one process on one machine. The stores
+// mean what the DynamoDB adapters mean, down to the millisecond; package
+// contract holds both to it. Unlike those they can be made to fail on purpose.
 package memory
 
 import (
@@ -15,7 +15,7 @@ import (
 // Done is what is added to an operation's name when its effect has happened.
 const Done = " done"
 
-// core is what both stores have: the lock and the order in which a call meets
+// core is what all stores have: the lock and the order in which a call meets
 // the context, the hook and the effect.
 type core struct {
 	mu sync.Mutex

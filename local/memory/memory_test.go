@@ -13,6 +13,8 @@ import (
 	"sitoo-rule/local/contract"
 	"sitoo-rule/local/memory"
 	"sitoo-rule/shared/account"
+	"sitoo-rule/shared/bonus"
+	"sitoo-rule/shared/history"
 	"sitoo-rule/shared/order"
 )
 
@@ -26,103 +28,299 @@ func TestLedger(t *testing.T) {
 	contract.Ledger(t, func(*testing.T) order.Ledger { return new(memory.Ledger) })
 }
 
+func TestBonus(t *testing.T) {
+	t.Parallel()
+	contract.Bonus(t, func(*testing.T) bonus.Store { return new(memory.Bonus) })
+}
+
+func TestImports(t *testing.T) {
+	t.Parallel()
+	contract.Imports(t, func(*testing.T) bonus.Imports { return new(memory.Imports) })
+}
+
+func TestHistory(t *testing.T) {
+	t.Parallel()
+	contract.Jobs(t, func(*testing.T) history.Jobs { return new(memory.History) })
+	contract.People(t, func(*testing.T) history.People { return new(memory.History) })
+}
+
+type stores struct {
+	accounts memory.Accounts
+	ledger   memory.Ledger
+	bonus    memory.Bonus
+	imports  memory.Imports
+	history  memory.History
+}
+
 // Every method meets the hook before and after its effect, and the effect has
 // happened exactly when the second error comes.
 func TestFail(t *testing.T) {
 	t.Parallel()
 	now := time.Date(2026, 3, 2, 9, 30, 0, 0, time.UTC)
 	k := order.Key{Account: "shop", Order: 1}
+	done := order.Key{Account: "shop", Order: 3}
+	customer := bonus.Key{Account: "shop", Subscriber: 4711}
 
 	calls := map[string]struct {
-		call     func(ctx context.Context, s *memory.Accounts, l *memory.Ledger) error
-		happened func(ctx context.Context, s *memory.Accounts, l *memory.Ledger) bool // nil for a read
+		call     func(ctx context.Context, s *stores) error
+		happened func(ctx context.Context, s *stores) bool // nil for a read
 	}{
-		"accounts Get": {call: func(ctx context.Context, s *memory.Accounts, _ *memory.Ledger) error {
-			_, err := s.Get(ctx, "shop")
+		"accounts Get": {call: func(ctx context.Context, s *stores) error {
+			_, err := s.accounts.Get(ctx, "shop")
 			return err
 		}},
 		"accounts Create": {
-			call: func(ctx context.Context, s *memory.Accounts, _ *memory.Ledger) error {
-				return s.Create(ctx, account.Account{ID: "new"})
+			call: func(ctx context.Context, s *stores) error {
+				return s.accounts.Create(ctx, account.Account{ID: "new"})
 			},
-			happened: func(ctx context.Context, s *memory.Accounts, _ *memory.Ledger) bool {
-				_, err := s.Get(ctx, "new")
+			happened: func(ctx context.Context, s *stores) bool {
+				_, err := s.accounts.Get(ctx, "new")
 				return err == nil
 			},
 		},
 		"accounts Block": {
-			call: func(ctx context.Context, s *memory.Accounts, _ *memory.Ledger) error {
-				return s.Block(ctx, "shop", now)
+			call: func(ctx context.Context, s *stores) error {
+				return s.accounts.Block(ctx, "shop", now)
 			},
-			happened: func(ctx context.Context, s *memory.Accounts, _ *memory.Ledger) bool {
-				a, err := s.Get(ctx, "shop")
+			happened: func(ctx context.Context, s *stores) bool {
+				a, err := s.accounts.Get(ctx, "shop")
 				return err == nil && a.BlockedUntil.Equal(now)
 			},
 		},
 		"accounts SetSchema": {
-			call: func(ctx context.Context, s *memory.Accounts, _ *memory.Ledger) error {
-				return s.SetSchema(ctx, "shop", 2)
+			call: func(ctx context.Context, s *stores) error {
+				return s.accounts.SetSchema(ctx, "shop", 2)
 			},
-			happened: func(ctx context.Context, s *memory.Accounts, _ *memory.Ledger) bool {
-				a, err := s.Get(ctx, "shop")
+			happened: func(ctx context.Context, s *stores) bool {
+				a, err := s.accounts.Get(ctx, "shop")
 				return err == nil && a.Schema == 2
 			},
 		},
 		"accounts Refuse": {
-			call: func(ctx context.Context, s *memory.Accounts, _ *memory.Ledger) error {
-				return s.Refuse(ctx, "bad", now)
+			call: func(ctx context.Context, s *stores) error {
+				return s.accounts.Refuse(ctx, "bad", now)
 			},
-			happened: func(ctx context.Context, s *memory.Accounts, _ *memory.Ledger) bool {
-				until, err := s.Refused(ctx, "bad")
+			happened: func(ctx context.Context, s *stores) bool {
+				until, err := s.accounts.Refused(ctx, "bad")
 				return err == nil && until.Equal(now)
 			},
 		},
-		"accounts Refused": {call: func(ctx context.Context, s *memory.Accounts, _ *memory.Ledger) error {
-			_, err := s.Refused(ctx, "bad")
+		"accounts SetSitoo": {
+			call: func(ctx context.Context, s *stores) error {
+				return s.accounts.SetSitoo(ctx, "shop", &account.SitooAccess{Site: 1})
+			},
+			happened: func(ctx context.Context, s *stores) bool {
+				a, err := s.accounts.Get(ctx, "shop")
+				return err == nil && a.Sitoo != nil
+			},
+		},
+		"accounts UsedSitoo": {
+			call: func(ctx context.Context, s *stores) error { return s.accounts.UsedSitoo(ctx, "shop", now) },
+			happened: func(ctx context.Context, s *stores) bool {
+				a, err := s.accounts.Get(ctx, "shop")
+				return err == nil && a.Sitoo.Used.Equal(now)
+			},
+		},
+		"accounts ClaimShop": {
+			call: func(ctx context.Context, s *stores) error {
+				owner, err := s.accounts.ClaimShop(ctx, account.Shop{Account: "90001", Site: 1}, "shop")
+				if err != nil && owner != "" {
+					return errors.New("ClaimShop returned an owner beside its error")
+				}
+				return err
+			},
+			happened: func(ctx context.Context, s *stores) bool {
+				ids, err := s.accounts.ShopOwner(ctx, "90001")
+				return err == nil && len(ids) == 1
+			},
+		},
+		"accounts ShopOwner": {call: func(ctx context.Context, s *stores) error {
+			_, err := s.accounts.ShopOwner(ctx, "90001")
+			return err
+		}},
+		"accounts Renew": {
+			call: func(ctx context.Context, s *stores) error {
+				return s.accounts.Renew(ctx, "shop", []byte("new"), "alias")
+			},
+			happened: func(ctx context.Context, s *stores) bool {
+				a, err := s.accounts.Get(ctx, "alias")
+				return err == nil && a.ID == "shop" && string(a.SealedKey) == "new"
+			},
+		},
+		"accounts Refused": {call: func(ctx context.Context, s *stores) error {
+			_, err := s.accounts.Refused(ctx, "bad")
 			return err
 		}},
 		"ledger Queue": {
-			call: func(ctx context.Context, _ *memory.Accounts, l *memory.Ledger) error {
-				return l.Queue(ctx, order.Key{Account: "shop", Order: 2}, now)
+			call: func(ctx context.Context, s *stores) error {
+				return s.ledger.Queue(ctx, order.Key{Account: "shop", Order: 2}, now)
 			},
-			happened: func(ctx context.Context, _ *memory.Accounts, l *memory.Ledger) bool {
-				_, ok, err := l.Get(ctx, order.Key{Account: "shop", Order: 2})
+			happened: func(ctx context.Context, s *stores) bool {
+				_, ok, err := s.ledger.Get(ctx, order.Key{Account: "shop", Order: 2})
 				return err == nil && ok
 			},
 		},
 		"ledger Claim": {
-			call: func(ctx context.Context, _ *memory.Accounts, l *memory.Ledger) error {
-				c, err := l.Claim(ctx, k, "b", now.Add(time.Hour), time.Minute)
+			call: func(ctx context.Context, s *stores) error {
+				c, err := s.ledger.Claim(ctx, k, "b", now.Add(time.Hour), time.Minute)
 				if err != nil && !cmp.Equal(c, order.Claim{}) {
 					return errors.New("Claim returned a claim beside its error")
 				}
 				return err
 			},
-			happened: func(ctx context.Context, _ *memory.Accounts, l *memory.Ledger) bool {
-				r, _, err := l.Get(ctx, k)
+			happened: func(ctx context.Context, s *stores) bool {
+				r, _, err := s.ledger.Get(ctx, k)
 				return err == nil && r.Attempt == "b"
 			},
 		},
 		"ledger Note": {
-			call: func(ctx context.Context, _ *memory.Accounts, l *memory.Ledger) error {
-				return l.Note(ctx, k, "a", 4711, now)
+			call: func(ctx context.Context, s *stores) error {
+				return s.ledger.Note(ctx, k, "a", 4711, now)
 			},
-			happened: func(ctx context.Context, _ *memory.Accounts, l *memory.Ledger) bool {
-				r, _, err := l.Get(ctx, k)
+			happened: func(ctx context.Context, s *stores) bool {
+				r, _, err := s.ledger.Get(ctx, k)
 				return err == nil && r.Subscriber == 4711
 			},
 		},
 		"ledger Finish": {
-			call: func(ctx context.Context, _ *memory.Accounts, l *memory.Ledger) error {
-				return l.Finish(ctx, k, "a", order.Sent, "", false, now)
+			call: func(ctx context.Context, s *stores) error {
+				return s.ledger.Finish(ctx, k, "a", order.Sent, "", false, now)
 			},
-			happened: func(ctx context.Context, _ *memory.Accounts, l *memory.Ledger) bool {
-				r, _, err := l.Get(ctx, k)
+			happened: func(ctx context.Context, s *stores) bool {
+				r, _, err := s.ledger.Get(ctx, k)
 				return err == nil && r.State == order.Sent
 			},
 		},
-		"ledger Get": {call: func(ctx context.Context, _ *memory.Accounts, l *memory.Ledger) error {
-			_, _, err := l.Get(ctx, k)
+		"ledger Reopen": {
+			call: func(ctx context.Context, s *stores) error { return s.ledger.Reopen(ctx, done, now.Add(time.Hour)) },
+			happened: func(ctx context.Context, s *stores) bool {
+				r, _, err := s.ledger.Get(ctx, done)
+				return err == nil && r.State == order.Queued
+			},
+		},
+		"ledger Get": {call: func(ctx context.Context, s *stores) error {
+			_, _, err := s.ledger.Get(ctx, k)
+			return err
+		}},
+		"bonus Get": {call: func(ctx context.Context, s *stores) error {
+			b, err := s.bonus.Get(ctx, customer)
+			if err != nil && !cmp.Equal(b, bonus.Book{}) {
+				return errors.New("Get returned a book beside its error")
+			}
+			return err
+		}},
+		"bonus Put": {
+			call: func(ctx context.Context, s *stores) error {
+				return s.bonus.Put(ctx, customer, bonus.Book{Rev: 1, Version: 2})
+			},
+			happened: func(ctx context.Context, s *stores) bool {
+				b, err := s.bonus.Get(ctx, customer)
+				return err == nil && b.Rev == 2
+			},
+		},
+		"imports Create": {
+			call: func(ctx context.Context, s *stores) error {
+				return s.imports.Create(ctx, bonus.Import{Account: "shop", ID: "new"})
+			},
+			happened: func(ctx context.Context, s *stores) bool {
+				_, _, err := s.imports.Get(ctx, "shop", "new")
+				return err == nil
+			},
+		},
+		"imports Queue": {
+			call: func(ctx context.Context, s *stores) error { return s.imports.Queue(ctx, "shop", "file") },
+			happened: func(ctx context.Context, s *stores) bool {
+				i, _, err := s.imports.Get(ctx, "shop", "file")
+				return err == nil && i.Queued
+			},
+		},
+		"imports Get": {call: func(ctx context.Context, s *stores) error {
+			i, parts, err := s.imports.Get(ctx, "shop", "file")
+			if err != nil && (!cmp.Equal(i, bonus.Import{}) || parts != nil) {
+				return errors.New("Get returned an import beside its error")
+			}
+			return err
+		}},
+		"imports Latest": {call: func(ctx context.Context, s *stores) error {
+			ids, err := s.imports.Latest(ctx, "shop")
+			if err != nil && ids != nil {
+				return errors.New("Latest returned ids beside its error")
+			}
+			return err
+		}},
+		"imports Part": {call: func(ctx context.Context, s *stores) error {
+			p, err := s.imports.Part(ctx, "shop", "file", 1)
+			if err != nil && !cmp.Equal(p, bonus.Part{}) {
+				return errors.New("Part returned a part beside its error")
+			}
+			return err
+		}},
+		"imports SavePart": {
+			call: func(ctx context.Context, s *stores) error {
+				return s.imports.SavePart(ctx, "shop", "file", bonus.Part{Number: 1, Done: 19})
+			},
+			happened: func(ctx context.Context, s *stores) bool {
+				p, err := s.imports.Part(ctx, "shop", "file", 1)
+				return err == nil && p.Done == 19
+			},
+		},
+		"history Get": {call: func(ctx context.Context, s *stores) error {
+			j, err := s.history.Get(ctx, "shop", "job")
+			if err != nil && !cmp.Equal(j, history.Job{}) {
+				return errors.New("Get returned a job beside its error")
+			}
+			return err
+		}},
+		"history List": {call: func(ctx context.Context, s *stores) error {
+			jobs, err := s.history.List(ctx, "shop")
+			if err != nil && jobs != nil {
+				return errors.New("List returned jobs beside its error")
+			}
+			return err
+		}},
+		"history Put": {
+			call: func(ctx context.Context, s *stores) error {
+				return s.history.Put(ctx, history.Job{Account: "shop", ID: "job", Rev: 1, Step: 2})
+			},
+			happened: func(ctx context.Context, s *stores) bool {
+				j, err := s.history.Get(ctx, "shop", "job")
+				return err == nil && j.Rev == 2 && j.Step == 2
+			},
+		},
+		"history Part": {call: func(ctx context.Context, s *stores) error {
+			p, err := s.history.Part(ctx, "shop", "job", 1, "a")
+			if err != nil && !cmp.Equal(p, history.Part{}) {
+				return errors.New("Part returned a part beside its error")
+			}
+			return err
+		}},
+		"history Parts": {call: func(ctx context.Context, s *stores) error {
+			parts, err := s.history.Parts(ctx, "shop", "job", 1)
+			if err != nil && parts != nil {
+				return errors.New("Parts returned parts beside its error")
+			}
+			return err
+		}},
+		"history SavePart": {
+			call: func(ctx context.Context, s *stores) error {
+				return s.history.SavePart(ctx, "shop", "job", 1, history.Part{ID: "a", Done: 19})
+			},
+			happened: func(ctx context.Context, s *stores) bool {
+				p, err := s.history.Part(ctx, "shop", "job", 1, "a")
+				return err == nil && p.Done == 19
+			},
+		},
+		"history Add": {
+			call: func(ctx context.Context, s *stores) error {
+				return s.history.Add(ctx, "shop", "list", map[history.Digest]int64{{1}: 4711})
+			},
+			happened: func(ctx context.Context, s *stores) bool {
+				got, err := s.history.Find(ctx, "shop", "list", []history.Digest{{1}})
+				return err == nil && got[history.Digest{1}] == 4711
+			},
+		},
+		"history Find": {call: func(ctx context.Context, s *stores) error {
+			_, err := s.history.Find(ctx, "shop", "list", []history.Digest{{1}})
 			return err
 		}},
 	}
@@ -146,16 +344,38 @@ func TestFail(t *testing.T) {
 					}
 					return boom
 				}
-				s, l := &memory.Accounts{Fail: fail}, &memory.Ledger{Fail: fail}
-				if err := s.Create(ctx, account.Account{ID: "shop", SealedKey: []byte("sealed")}); err != nil {
+				s := &stores{
+					memory.Accounts{Fail: fail}, memory.Ledger{Fail: fail}, memory.Bonus{Fail: fail}, memory.Imports{Fail: fail}, memory.History{Fail: fail},
+				}
+				if err := s.accounts.Create(ctx, account.Account{ID: "shop", SealedKey: []byte("sealed")}); err != nil {
 					t.Fatal(err)
 				}
-				if _, err := l.Claim(ctx, k, "a", now, time.Minute); err != nil {
+				if _, err := s.ledger.Claim(ctx, k, "a", now, time.Minute); err != nil {
 					t.Fatal(err)
+				}
+				if _, err := s.ledger.Claim(ctx, done, "a", now, time.Minute); err != nil {
+					t.Fatal(err)
+				}
+				if err := s.ledger.Finish(ctx, done, "a", order.Sent, "", false, now); err != nil {
+					t.Fatal(err)
+				}
+				if err := s.bonus.Put(ctx, customer, bonus.Book{}); err != nil {
+					t.Fatal(err)
+				}
+				if err := s.imports.Create(ctx, bonus.Import{Account: "shop", ID: "file"}); err != nil {
+					t.Fatal(err)
+				}
+				if err := s.history.Put(ctx, history.Job{Account: "shop", ID: "job"}); err != nil {
+					t.Fatal(err)
+				}
+				if name == "accounts UsedSitoo" {
+					if err := s.accounts.SetSitoo(ctx, "shop", &account.SitooAccess{Site: 1}); err != nil {
+						t.Fatal(err)
+					}
 				}
 
 				armed = true
-				if err := tt.call(ctx, s, l); !errors.Is(err, boom) {
+				if err := tt.call(ctx, s); !errors.Is(err, boom) {
 					t.Errorf("error = %v, want the hook's", err)
 				}
 				armed = false
@@ -168,7 +388,7 @@ func TestFail(t *testing.T) {
 				if !slices.Equal(ops, want) {
 					t.Errorf("the hook was asked %q, want %q", ops, want)
 				}
-				if tt.happened != nil && tt.happened(ctx, s, l) != after {
+				if tt.happened != nil && tt.happened(ctx, s) != after {
 					t.Errorf("the effect happened: %v, want %v", !after, after)
 				}
 			})

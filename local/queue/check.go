@@ -8,6 +8,7 @@ import (
 	"maps"
 	"slices"
 	"strings"
+	"time"
 	"unicode/utf8"
 
 	"sitoo-rule/local/template"
@@ -19,6 +20,7 @@ import (
 const (
 	MaxMessage    = 1 << 20 // bytes of body and attributes: names, types and values
 	MaxAttributes = 10
+	MaxSendDelay  = 15 * time.Minute // for which a message can be hidden at first
 )
 
 // refuse makes an *Error with the kind that the adapter of SQS gives it.
@@ -60,6 +62,12 @@ func check(q template.Queue, m worker.Message) error {
 		return refuse(fault.Internal, "InvalidParameterValue", "a FIFO queue without ContentBasedDeduplication needs a MessageDeduplicationId")
 	case q.FIFO && m.Dedup != "" && !identifier(m.Dedup):
 		return refuse(fault.Internal, "InvalidParameterValue", "MessageDeduplicationId must be 1 to 128 letters, digits and punctuation of ASCII")
+	}
+	switch {
+	case q.FIFO && m.Delay > 0:
+		return refuse(fault.Internal, "InvalidParameterValue", "DelaySeconds is not valid for a message on a FIFO queue")
+	case m.Delay > MaxSendDelay:
+		return refuse(fault.Internal, "InvalidParameterValue", "DelaySeconds of %v, expected at most %v", m.Delay, MaxSendDelay)
 	}
 	return nil
 }

@@ -162,7 +162,8 @@ func (q *Queue) SetFaults(f Faults) {
 // Send implements worker.Sender as the adapter of SQS does, with the service's
 // limits: an *Error in the chain says which one the message breaks, its fault
 // kind whose mistake that is. Attributes with an empty value are left out, and so
-// is Dedup on a standard queue. On a FIFO queue a deduplication id that was seen
+// is Dedup on a standard queue. A Delay is rounded up to whole seconds; without
+// one the queue's own counts. On a FIFO queue a deduplication id that was seen
 // in the last five minutes is taken and dropped.
 func (q *Queue) Send(ctx context.Context, m worker.Message) error {
 	if err := ctx.Err(); err != nil {
@@ -201,12 +202,19 @@ func (q *Queue) put(in worker.Message, copies int) {
 	id, sum := newID(), hexMD5(in.Body)
 	q.b.mu.Lock()
 	defer q.b.mu.Unlock()
-	now := time.Now()
+	now, delay := time.Now(), q.def.Delay
+	if in.Delay > 0 {
+		delay = wholeSeconds(in.Delay)
+	}
 	if q.def.FIFO {
 		if in.Dedup == "" {
 			in.Dedup = fmt.Sprintf("%x", sha256.Sum256([]byte(in.Body)))
 		}
-		if q.seen(in.Dedup, now) {
+		id := in.Dedup
+		if q.def.GroupDedup {
+			id = in.Group + " " + id // neither can have a space
+		}
+		if q.seen(id, now) {
 			return
 		}
 	}
@@ -214,10 +222,10 @@ func (q *Queue) put(in worker.Message, copies int) {
 		m := &message{
 			id: id, body: in.Body, md5: sum, group: in.Group, dedup: in.Dedup,
 			attrs: in.Attributes, attrsMD5: attributesMD5(in.Attributes), size: eventSize(in),
-			seq: q.b.next(), sent: now, enqueued: now, visibleAt: now.Add(q.def.Delay),
+			seq: q.b.next(), sent: now, enqueued: now, visibleAt: now.Add(delay),
 		}
 		q.all[m.seq] = m
-		if q.def.Delay > 0 {
+		if delay > 0 {
 			m.state = Delayed
 			heap.Push(&q.waiting, m)
 		} else {
@@ -497,7 +505,7 @@ func (q *Queue) Delay(ctx context.Context, receipt string, delay time.Duration) 
 }
 
 func (q *Queue) delay(receipt string, delay time.Duration) error {
-	delay = (delay + time.Second - 1).Truncate(time.Second)
+	delay = wholeSeconds(delay)
 	now := time.Now()
 	q.advance(now)
 	m, latest, err := q.received(receipt)
@@ -515,6 +523,11 @@ func (q *Queue) delay(receipt string, delay time.Duration) error {
 	}
 	q.until(m, at)
 	return nil
+}
+
+// wholeSeconds rounds a delay up, as the adapter of SQS does.
+func wholeSeconds(d time.Duration) time.Duration {
+	return (d + time.Second - 1).Truncate(time.Second)
 }
 
 // until changes when a waiting message becomes visible.

@@ -155,6 +155,9 @@ func TestSendChecks(t *testing.T) {
 		{"FIFO without group", "History", worker.Message{Body: "x", Dedup: "1"}, fault.Internal, "InvalidParameterValue"},
 		{"FIFO without dedup", "History", worker.Message{Body: "x", Group: "a"}, fault.Internal, "InvalidParameterValue"},
 		{"FIFO with bad dedup", "History", worker.Message{Body: "x", Group: "a", Dedup: "å"}, fault.Internal, "InvalidParameterValue"},
+		{"delayed", "Orders", worker.Message{Body: "x", Group: "g", Delay: 15 * time.Minute}, 0, "<nil>"},
+		{"delayed too long", "Orders", worker.Message{Body: "x", Group: "g", Delay: 15*time.Minute + 1}, fault.Internal, "InvalidParameterValue"},
+		{"delayed on FIFO", "History", worker.Message{Body: "x", Group: "a", Dedup: "1", Delay: 1}, fault.Internal, "InvalidParameterValue"},
 		{"FIFO by content", "HistoryDead", worker.Message{Body: "x", Group: "a"}, 0, "<nil>"},
 	}
 	for _, tt := range tests {
@@ -169,8 +172,8 @@ func TestSendChecks(t *testing.T) {
 			if tt.want == "<nil>" {
 				want = 1
 			}
-			if got := q.Counts().Visible; got != want {
-				t.Errorf("%d messages, want %d", got, want)
+			if got := q.Counts(); got.Visible+got.Delayed != want || got.Delayed > 0 != (want > 0 && tt.m.Delay > 0) {
+				t.Errorf("%+v, want %d messages", got, want)
 			}
 		})
 	}
@@ -489,6 +492,55 @@ func TestDelayedQueue(t *testing.T) {
 	})
 }
 
+func TestDelayedMessage(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		def := dead
+		def.Delay = time.Minute
+		q := named(t, broker(t, def), "Dead")
+		for body, delay := range map[string]time.Duration{
+			"own": 0, "past": -time.Hour, "1s": 1, "2s": time.Second + 1, "15m": 15 * time.Minute,
+		} {
+			if err := q.Send(t.Context(), worker.Message{Body: body, Group: "g", Delay: delay}); err != nil {
+				t.Fatal(err)
+			}
+		}
+		if got := q.Counts(); got != (queue.Counts{Delayed: 5}) {
+			t.Errorf("counts %+v, want all delayed", got)
+		}
+		begin := time.Now()
+		for _, tt := range []struct {
+			at   time.Duration
+			want []string
+		}{
+			{time.Second - 1, nil},
+			{time.Second, []string{"1s"}},
+			{2*time.Second - 1, nil},
+			{2 * time.Second, []string{"2s"}},
+			{time.Minute - 1, nil},
+			{time.Minute, []string{"own", "past"}}, // the queue's
+			{15*time.Minute - 1, nil},
+			{15 * time.Minute, []string{"15m"}},
+		} {
+			time.Sleep(tt.at - time.Since(begin))
+			got := q.Receive(10)
+			list := strings.Fields(bodies(got))
+			slices.Sort(list)
+			if !slices.Equal(list, tt.want) {
+				t.Errorf("after %v: %q, want %q", tt.at, list, tt.want)
+			}
+			for _, m := range got {
+				if m.Attributes["ApproximateReceiveCount"] != "1" {
+					t.Errorf("%s: the delay counted as a receive", m.Body)
+				}
+				if err := q.Delete(m.ReceiptHandle); err != nil {
+					t.Fatal(err)
+				}
+			}
+		}
+	})
+}
+
 func TestGroupsTakeTurnsOnStandard(t *testing.T) {
 	t.Parallel()
 	q, _ := standard(t)
@@ -563,6 +615,23 @@ func TestContentDedup(t *testing.T) {
 	}
 	if got := states(q); got != "x=visible y=visible" {
 		t.Errorf("got %s", got)
+	}
+}
+
+func TestDedupByGroup(t *testing.T) {
+	t.Parallel()
+	for scoped, want := range map[bool]string{false: "x=visible", true: "x=visible y=visible"} {
+		def := historyDead
+		def.GroupDedup = scoped
+		q := named(t, broker(t, def), "HistoryDead")
+		for _, m := range []worker.Message{{Body: "x", Group: "a", Dedup: "1"}, {Body: "y", Group: "b", Dedup: "1"}, {Body: "z", Group: "a", Dedup: "1"}} {
+			if err := q.Send(t.Context(), m); err != nil {
+				t.Fatal(err)
+			}
+		}
+		if got := states(q); got != want {
+			t.Errorf("by group %v: %s, want %s", scoped, got, want)
+		}
 	}
 }
 

@@ -40,6 +40,9 @@ func main() {
 // orders is how many old orders the made-up shop has.
 const orders = 200
 
+// sample is a file of bonus checks for the made-up customers.
+const sample = "events/bonuscheck-import/files/bonuschecks.csv"
+
 // run starts everything, prints where it is, and ends with ctx.
 func run(ctx context.Context, getenv func(string) string, out, logs io.Writer) error {
 	log := slog.New(slog.NewJSONHandler(logs, nil))
@@ -116,6 +119,7 @@ func run(ctx context.Context, getenv func(string) string, out, logs io.Writer) e
 	serve(ctx, &group, api, s.Gateway)
 	say("API for Sitoo      %s   with the API token %s", apiURL, key)
 	say("try:  curl -H 'Authorization: Bearer %s' '%s/contacts?key=070-174+06+05'", key, apiURL)
+	say("and:  curl -H 'Authorization: Bearer %s' -F file=@%s %s/bonuschecks", key, sample, apiURL)
 	say("ready")
 	<-ctx.Done()
 	return nil

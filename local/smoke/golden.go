@@ -6,7 +6,9 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"regexp"
 	"strings"
+	"time"
 
 	"sitoo-rule/local/runtimeapi"
 )
@@ -26,6 +28,27 @@ func replyOf(res runtimeapi.Result) ([]byte, error) {
 		return nil, fmt.Errorf("encode the function's error: %w", err)
 	}
 	return reply, nil
+}
+
+var (
+	// newID is an import's id as rand.Text makes it, in a reply's body.
+	newID = regexp.MustCompile(`(\\"importid\\":\\")[A-Z2-7]{26}(\\")`)
+	// moment is a time as replies have it.
+	moment = regexp.MustCompile(`\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ`)
+)
+
+// steady replaces what no two runs have in common. A time is replaced only if it
+// is not before begun, when the function was started, and not after now.
+func steady(reply []byte, begun, now time.Time) []byte {
+	reply = newID.ReplaceAll(reply, []byte("${1}(new id)${2}"))
+	begun = begun.Truncate(time.Second) // as replies have no parts of one
+	return moment.ReplaceAllFunc(reply, func(text []byte) []byte {
+		t, err := time.Parse(time.RFC3339, string(text))
+		if err != nil || t.Before(begun) || t.After(now) {
+			return text
+		}
+		return []byte("(during this run)")
+	})
 }
 
 // writeGolden writes a reply for people to read, with a newline at the end.

@@ -115,7 +115,7 @@ func (s *smoke) function(ctx context.Context, f template.Function) {
 	defer closeState()
 
 	o := runtimeapi.Options{Path: bootstrap, Name: f.ID, Env: env, Timeout: f.Timeout}
-	p := &process{options: o}
+	p := &process{options: o, begun: time.Now()}
 	defer p.close()
 	for i, e := range events {
 		s.event(ctx, p, e)
@@ -179,6 +179,7 @@ func (s *smoke) event(ctx context.Context, p *process, e event) {
 		s.quote("its log", res.Log)
 		return
 	}
+	got = steady(got, p.begun, time.Now())
 	if s.update {
 		if err := writeGolden(e.golden, got); err != nil {
 			s.fail(e.name, "%v", err)
@@ -214,6 +215,7 @@ func (s *smoke) quote(title string, lines []string) {
 // and after an event that ended it.
 type process struct {
 	options runtimeapi.Options
+	begun   time.Time // before the first start
 	running *runtimeapi.Process
 	start   time.Duration // of the first start
 }

@@ -248,6 +248,26 @@ func TestCompare(t *testing.T) {
 	}
 }
 
+func TestSteady(t *testing.T) {
+	t.Parallel()
+	begun := time.Date(2026, time.June, 1, 12, 0, 0, 500_000_000, time.UTC)
+	tests := []struct{ name, reply, want string }{
+		{"a new id", `{"body":"{\"importid\":\"ABCDEFGHIJKLMNOPQRSTUVWXY7\"}"}`, `{"body":"{\"importid\":\"(new id)\"}"}`},
+		{"an id of an event", `{"body":"{\"importid\":\"EXAMPLEDONE\"}"}`, `{"body":"{\"importid\":\"EXAMPLEDONE\"}"}`},
+		{"not what makes ids", `{"body":"{\"importid\":\"ABCDEFGHIJKLMNOPQRSTUVWXY1\"}"}`, `{"body":"{\"importid\":\"ABCDEFGHIJKLMNOPQRSTUVWXY1\"}"}`},
+		{"another member", `{"body":"{\"file\":\"ABCDEFGHIJKLMNOPQRSTUVWXY7\"}"}`, `{"body":"{\"file\":\"ABCDEFGHIJKLMNOPQRSTUVWXY7\"}"}`},
+		{"before", `2026-06-01T11:59:59Z`, `2026-06-01T11:59:59Z`},
+		{"the first second", `on 2026-06-01T12:00:00Z.`, `on (during this run).`},
+		{"the last second", `[2026-06-01T12:00:09Z,2026-06-01T12:00:10Z]`, `[(during this run),2026-06-01T12:00:10Z]`},
+		{"no time", `2026-13-01T12:00:00Z`, `2026-13-01T12:00:00Z`},
+	}
+	for _, tt := range tests {
+		if got := string(steady([]byte(tt.reply), begun, begun.Add(9*time.Second))); got != tt.want {
+			t.Errorf("%s: %s, want %s", tt.name, got, tt.want)
+		}
+	}
+}
+
 func TestSizes(t *testing.T) {
 	t.Parallel()
 	path := filepath.Join(t.TempDir(), "bootstrap")

@@ -54,12 +54,15 @@ func newWorld(ctx context.Context, t *template.Template, getenv func(string) str
 	return w, nil
 }
 
-// open is the opener of a run: new tables and queues, and a seeded Rule
-// stand-in on a free port.
+// open is the opener of a run: new tables and queues with the function's past in
+// them, and a seeded Rule stand-in on a free port.
 func (w *world) open(ctx context.Context, f template.Function) (env []string, closeState func(), err error) {
 	d, err := deployment.Make(ctx, w.cfg, w.template, "smoke-"+w.run+"-"+f.ID+"-", alias)
 	if err != nil {
 		return nil, nil, err
+	}
+	if err := w.past(ctx, d, f); err != nil {
+		return nil, nil, fmt.Errorf("prepare what %s finds: %w", f.Name, err)
 	}
 	url, closeRule, err := fakerule.Serve(ctx, fakerule.Options{
 		Now:        func() time.Time { return now },

@@ -21,6 +21,7 @@ import (
 func TestBadInput(t *testing.T) {
 	t.Parallel()
 	long := strings.Repeat("x", 10_000)
+	redeemPath := bonusPath(hundred)
 	contact := func(member string, v any) string {
 		b, _ := json.Marshal(map[string]any{"email": "ny@example.com", member: v})
 		return string(b)
@@ -94,6 +95,88 @@ func TestBadInput(t *testing.T) {
 		"a state in words":        {"POST", "/transactions", bad(func(o map[string]any) { o["orderstateid"] = "klar" }), 400, []string{"orderstateid"}},
 		"order over 4 MB":         {"POST", "/transactions", bad(func(o map[string]any) { o["comment"] = strings.Repeat("x", 4<<20) }), 413, []string{"at most 4194304"}},
 		"a member twice in a row": {"POST", "/transactions", `{"orderid":1,"orderitems":[{"sku":"a","sku":"b"}]}`, 400, []string{"orderitems.sku", "twice"}},
+
+		"redeem an array":            {"POST", redeemPath, `[1]`, 400, []string{"not an object"}},
+		"redeem a string":            {"POST", redeemPath, `"60"`, 400, []string{"not an object"}},
+		"redeem a number":            {"PUT", redeemPath, `60`, 400, []string{"not an object"}},
+		"redeem a form":              {"POST", redeemPath, `remaining=60`, 400, []string{"not JSON", "JSON object is expected"}},
+		"redeem, broken off":         {"POST", redeemPath, `{"remaining":`, 400, []string{"not JSON"}},
+		"redeem, two objects":        {"POST", redeemPath, `{}{}`, 400, []string{"goes on after"}},
+		"redeem, a member twice":     {"POST", redeemPath, `{"remaining":1,"remaining":2}`, 400, []string{"remaining", "twice"}},
+		"redeem, invalid UTF-8":      {"POST", redeemPath, "{\"orderid\":\"\xff\"}", 400, []string{"UTF-8"}},
+		"redeem, over 64 KB":         {"POST", redeemPath, `{"comment":"` + strings.Repeat("x", 64<<10) + `"}`, 413, []string{"at most 65536"}},
+		"redeem, deep":               {"POST", redeemPath, `{"remaining":` + strings.Repeat("[", 9000) + strings.Repeat("]", 9000) + `}`, 400, []string{"remaining", "nested"}},
+		"remaining in words":         {"POST", redeemPath, `{"remaining":"fyrtio"}`, 400, []string{"remaining", "123.50"}},
+		"remaining below 0":          {"POST", redeemPath, `{"remaining":-1}`, 400, []string{"remaining", "below 0"}},
+		"remaining in tenths of öre": {"POST", redeemPath, `{"remaining":"40.001"}`, 400, []string{"remaining", "two decimals"}},
+		"remaining without end":      {"POST", redeemPath, `{"remaining":"1e999999999"}`, 400, []string{"remaining"}},
+		"remaining NaN":              {"POST", redeemPath, `{"remaining":"NaN"}`, 400, []string{"remaining"}},
+		"remaining a list":           {"POST", redeemPath, `{"remaining":[40]}`, 400, []string{"remaining"}},
+		"remaining an object":        {"PUT", redeemPath, `{"remaining":{"amount":40}}`, 400, []string{"remaining"}},
+		"remaining true":             {"POST", redeemPath, `{"remaining":true}`, 400, []string{"remaining"}},
+		"more than there is":         {"POST", redeemPath, `{"remaining":"100.01"}`, 400, []string{"remaining is 100.01", "only 100.00 is left"}},
+		"nothing used":               {"POST", redeemPath, `{"remaining":100}`, 400, []string{"remaining", "use nothing"}},
+		"a date of use in words":     {"POST", redeemPath, `{"dateredeemed":"i dag"}`, 400, []string{"dateredeemed", "2026-03-02T09:00:00Z"}},
+		"a date of use in a list":    {"POST", redeemPath, `{"dateredeemed":["2026-03-02"]}`, 400, []string{"dateredeemed"}},
+		"an order that is a list":    {"POST", redeemPath, `{"orderid":[4711]}`, 400, []string{"orderid"}},
+		"an order that is true":      {"POST", redeemPath, `{"orderid":true}`, 400, []string{"orderid", "210334"}},
+		"an order with spaces":       {"POST", redeemPath, `{"orderid":"47 11"}`, 400, []string{"orderid"}},
+		"an order too long":          {"POST", redeemPath, `{"orderid":"` + long + `"}`, 400, []string{"orderid", "at most 64"}},
+		"restore an array":           {"DELETE", redeemPath, `[1]`, 400, []string{"not an object"}},
+		"restore by a bad order":     {"DELETE", redeemPath + "?orderid=47%2011", "", 400, []string{"orderid"}},
+		"restore what is not used":   {"DELETE", redeemPath, "", 400, []string{"was not used", "nothing to take back"}},
+		"a check of nobody":          {"POST", "/contacts/999/bonuschecks/x/redeem", "", 404, []string{"no customer"}},
+		"a check of an odd id":       {"POST", "/contacts/kund/bonuschecks/x/redeem", "", 400, []string{"contactid", "255934461"}},
+		"a check of a huge id":       {"DELETE", "/contacts/99999999999999999999/bonuschecks/x/redeem", "", 400, []string{"contactid"}},
+		"an unknown check":           {"POST", "/contacts/255934464/bonuschecks/nix/redeem", "", 404, []string{"no bonus check"}},
+		"an unknown promotion":       {"POST", "/contacts/255934464/promotions/nix/redeem", "", 404, []string{"no promotion"}},
+		"a check as a promotion":     {"POST", "/contacts/255934464/promotions/BC-2026-0001/redeem", "", 404, []string{"no promotion"}},
+		"a huge check id":            {"POST", "/contacts/255934464/bonuschecks/" + strings.Repeat("9", 4000) + "/redeem", "", 404, []string{"no bonus check"}},
+		"an unknown unicode id":      {"POST", "/contacts/255934464/bonuschecks/v%C3%A5r%20%F0%9F%98%80/redeem", "", 404, []string{"no bonus check"}},
+		"an id of bad UTF-8":         {"DELETE", "/contacts/255934464/bonuschecks/%FF%00/redeem", "", 404, []string{"no bonus check"}},
+		"an id with a slash":         {"POST", "/contacts/255934464/bonuschecks/..%2F..%2Fx/redeem", "", 404, []string{"no bonus check"}},
+		"an id of spaces":            {"POST", "/contacts/255934464/bonuschecks/%20/redeem", "", 404, []string{"no bonus check"}},
+		"no check id":                {"POST", "/contacts/255934464/bonuschecks//redeem", "", 404, []string{"no such URL"}},
+		"look at a redeem":           {"GET", redeemPath, "", 404, []string{"no such URL"}},
+		"patch a redeem":             {"PATCH", redeemPath, `{}`, 404, []string{"no such URL"}},
+		"after redeem":               {"POST", redeemPath + "/again", `{}`, 404, []string{"no such URL"}},
+		"the checks alone":           {"GET", "/contacts/255934464/bonuschecks", "", 404, []string{"no such URL"}},
+		"one check alone":            {"DELETE", "/contacts/255934464/bonuschecks/BC-2026-0001", "", 404, []string{"no such URL"}},
+		"look at the upload":         {"GET", "/bonuschecks", "", 404, []string{"no such URL"}},
+		"put the upload":             {"PUT", "/bonuschecks", "email", 404, []string{"no such URL"}},
+		"post to the imports":        {"POST", "/bonuschecks/imports", "email", 404, []string{"no such URL"}},
+		"delete an import":           {"DELETE", "/bonuschecks/imports/x", "", 404, []string{"no such URL"}},
+		"below an import":            {"GET", "/bonuschecks/imports/x/rows", "", 404, []string{"no such URL"}},
+		"an unknown import":          {"GET", "/bonuschecks/imports/nix", "", 404, []string{"no import with that id"}},
+		"a huge import id":           {"GET", "/bonuschecks/imports/" + strings.Repeat("x", 4000), "", 404, []string{"no import with that id"}},
+		"a unicode import id":        {"GET", "/bonuschecks/imports/%C3%A5%2F%00", "", 404, []string{"no import with that id"}},
+
+		"no file":                    {"POST", "/bonuschecks", "", 400, []string{"The file is empty"}},
+		"a file of spaces":           {"POST", "/bonuschecks", " \r\n\t ", 400, []string{"The file is empty"}},
+		"a file of a BOM":            {"POST", "/bonuschecks", "\uFEFF", 400, []string{"The file is empty"}},
+		"headings alone":             {"POST", "/bonuschecks", "email;bonuscheckid;value\n", 400, []string{"no rows below its headings"}},
+		"no headings":                {"POST", "/bonuschecks", "kund.ett@example.com;bc-1;100\n", 400, []string{"neither an email address nor a phone number", "headings"}},
+		"nobody in the columns":      {"POST", "/bonuschecks", "bonuscheckid;value\nbc-1;100\n", 400, []string{"neither an email address nor a phone number"}},
+		"no check in the columns":    {"POST", "/bonuschecks", "email;value\nny@example.com;100\n", 400, []string{"have no bonus checks", "bonuscheckid"}},
+		"no value in the columns":    {"POST", "/bonuschecks", "email;bonuscheckid\nny@example.com;bc\n", 400, []string{"heading value is expected"}},
+		"two columns of one thing":   {"POST", "/bonuschecks", "email;E-post;bonuscheckid;value\nny@example.com;;bc;1\n", 400, []string{"A email and B E-post both hold the email address"}},
+		"both kinds of columns":      {"POST", "/bonuschecks", "email;bonuscheckid;bonuschecks\nny@example.com;bc;[]\n", 400, []string{"one of them is expected"}},
+		"JSON for a file":            {"POST", "/bonuschecks", `{"email":"ny@example.com"}`, 400, []string{"JSON and not a table", ".csv"}},
+		"a page for a file":          {"POST", "/bonuschecks", "<!DOCTYPE html><html><p>hej</p></html>", 400, []string{"."}},
+		"a picture":                  {"POST", "/bonuschecks", "\x89PNG\r\n\x1a\n\x00\x00\x00\rIHDR", 400, []string{".xlsx"}},
+		"a PDF":                      {"POST", "/bonuschecks", "%PDF-1.7\n%\xe2\xe3\xcf\xd3\n1 0 obj\n", 400, []string{"."}},
+		"a broken workbook":          {"POST", "/bonuschecks", "PK\x03\x04\x14\x00", 400, []string{".xlsx"}},
+		"a broken old workbook":      {"POST", "/bonuschecks", "\xD0\xCF\x11\xE0\xA1\xB1\x1A\xE1 and more", 400, []string{".xls"}},
+		"a row without a customer":   {"POST", "/bonuschecks", "email;bonuscheckid;value\n;bc;1\n", 400, []string{"Nothing was imported", "1 row cannot"}},
+		"a personal number":          {"POST", "/bonuschecks", "phone;bonuscheckid;value\n19121212-1212;bc;1\n", 400, []string{"Nothing was imported"}},
+		"JSON that is none":          {"POST", "/bonuschecks", "email\tbonuschecks\nny@example.com\t[{]\n", 400, []string{"Nothing was imported"}},
+		"a control character":        {"POST", "/bonuschecks", "email;bonuscheckid;value\nny@example.com;b\x01c;1\n", 400, []string{"line 2", "control character"}},
+		"a cell too long":            {"POST", "/bonuschecks", "email;bonuscheckid;value\nny@example.com;bc;" + strings.Repeat("1", 65_001), 413, []string{"C2", "65000 characters"}},
+		"columns without end":        {"POST", "/bonuschecks", strings.Repeat("a;", 100) + "email\n", 413, []string{"100 columns"}},
+		"rows without end":           {"POST", "/bonuschecks", "email;bonuscheckid;value\n" + strings.Repeat("ny@example.com;bc;1\n", 100_001), 413, []string{"100000 rows", "Split it"}},
+		"a file over 4 MiB":          {"POST", "/bonuschecks", strings.Repeat("x", 4<<20+1), 413, []string{"4194305 bytes", "at most 4194304", "Split it", "make import"}},
+		"the most that Lambda takes": {"POST", "/bonuschecks", strings.Repeat("x", 4_600_000), 413, []string{"at most 4194304", "Split it"}},
+		"more than Lambda takes":     {"POST", "/bonuschecks", strings.Repeat("x", 5<<20), 413, []string{"split the file"}},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
@@ -118,8 +201,11 @@ func TestBadInput(t *testing.T) {
 			if after, _ := json.Marshal(r.rule.Subscribers(key)); !bytes.Equal(before, after) {
 				t.Error("something was written in Rule")
 			}
-			if n := len(r.orders().Messages()); n != 0 {
+			if n := len(r.orders().Messages()) + len(r.bonusQueue().Messages()) + len(r.parts().Messages()); n != 0 {
 				t.Error("something was queued")
+			}
+			if n := len(r.allImports()); n != 0 {
+				t.Errorf("%d imports were begun", n)
 			}
 			for _, secret := range []string{"ny@example.com", "kund.tre", "740605"} {
 				if strings.Contains(r.logs.String(), secret) {
@@ -127,6 +213,65 @@ func TestBadInput(t *testing.T) {
 				}
 			}
 		})
+	}
+}
+
+// A form that holds no file, or not one, gets a sentence that says what is
+// expected.
+func TestBadForms(t *testing.T) {
+	t.Parallel()
+	r := newRig(t, options{seeded: true})
+	part := func(disposition, content string) string {
+		return "--b\r\nContent-Disposition: form-data; " + disposition + "\r\n\r\n" + content + "\r\n"
+	}
+	file := part(`name="file"; filename="a.csv"`, "email;bonuscheckid;value\r\nny@example.com;bc;1")
+	for name, c := range map[string]struct {
+		kind, body string
+		status     int
+		says       string
+	}{
+		"no boundary":    {"multipart/form-data", file + "--b--\r\n", 400, "not multipart/form-data as its header says"},
+		"another":        {"multipart/form-data; boundary=c", file + "--b--\r\n", 400, "holds no file"},
+		"no file":        {"multipart/form-data; boundary=b", part(`name="file"`, "email") + "--b--\r\n", 400, "holds no file"},
+		"nothing":        {"multipart/form-data; boundary=b", "--b--\r\n", 400, "holds no file"},
+		"no body":        {"multipart/form-data; boundary=b", "", 400, "-F file=@"},
+		"two files":      {"multipart/form-data; boundary=b", file + file + "--b--\r\n", 400, "more than one file"},
+		"broken off":     {"multipart/form-data; boundary=b", file[:len(file)-10], 400, "breaks off"},
+		"an empty file":  {"multipart/form-data; boundary=b", part(`name="file"; filename="a.csv"`, "") + "--b--\r\n", 400, "The file is empty"},
+		"fields galore":  {"multipart/form-data; boundary=b", strings.Repeat(part(`name="x"`, "y"), 1000) + file + "--b--\r\n", 400, "holds no file"},
+		"over 4 MiB":     {"multipart/form-data; boundary=b", part(`name="f"; filename="a.csv"`, strings.Repeat("x", 4<<20+1)) + "--b--\r\n", 413, "Split it"},
+		"just a picture": {"multipart/form-data; boundary=b", part(`name="f"; filename="a.xlsx"`, "\x89PNG\r\n\x1a\n\x00\x00\x00\rIHDR") + "--b--\r\n", 400, ".xlsx"},
+	} {
+		req := r.request(http.MethodPost, "/bonuschecks", c.body)
+		req.Header.Set("Content-Type", c.kind)
+		a := r.send(req)
+		m := r.want(a, c.status).(map[string]any)
+		if message, _ := m["message"].(string); !strings.Contains(message, c.says) || !strings.HasSuffix(message, ".") {
+			t.Errorf("%s: message %q, want one that says %q", name, message, c.says)
+		}
+	}
+	if n := len(r.parts().Messages()); n != 0 || len(r.allImports()) != 0 {
+		t.Errorf("%d messages, imports %v", n, r.allImports())
+	}
+}
+
+// Merchants choose the ids of bonus checks, and tills put them into a URL.
+func TestOddCheckIDs(t *testing.T) {
+	t.Parallel()
+	r := newRig(t, options{seeded: true})
+	for i, id := range []string{"vår 2026", "50 % på allt", "a/b", "?x=1#y", "😀", "100%25", "..", "a+b", "redeem", strings.Repeat("9", 100)} {
+		if err := r.rule.SetField(key, 255934464, 0, "Sitoo-Contact.bonuschecks", []any{map[string]any{"bonuscheckid": id, "value": "100.00"}}); err != nil {
+			t.Fatal(err)
+		}
+		body := fmt.Sprintf(`{"orderid":%d,"remaining":"40"}`, i+1)
+		m := r.want(r.redeem("POST", bonusPath(url.PathEscape(id)), body), 200).(map[string]any)
+		if m["bonuscheckid"] != id || r.inRule(id)["remaining"] != "40.00" {
+			t.Errorf("%q: %v, in Rule %v", id, m, r.inRule(id))
+		}
+		r.want(r.redeem("DELETE", bonusPath(url.PathEscape(id)), ""), 200)
+		if got := r.shown()[id]; got != "100.00" {
+			t.Errorf("%q: taken back, the card shows %q", id, got)
+		}
 	}
 }
 

@@ -1,6 +1,7 @@
 package stack
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 
@@ -12,6 +13,7 @@ import (
 	"sitoo-rule/local/template"
 	"sitoo-rule/shared/app"
 	"sitoo-rule/shared/customer/phone"
+	"sitoo-rule/shared/sheet"
 )
 
 // What the stack makes at an AWS endpoint is called by these, so that it is told
@@ -24,7 +26,7 @@ const (
 // inCloud gives functions the parts that they have in Lambda, against
 // Options.Cloud.
 func (s *Stack) inCloud(ctx context.Context, o Options) (func(id, attr string) (string, error), func(template.Function, func(string) string) (app.Parts, error), error) {
-	d, err := deployment.Make(ctx, *o.Cloud, o.Template, Prefix, Alias)
+	d, err := deployment.Make(ctx, *o.Cloud, o.Template, cmp.Or(o.Name, Prefix), Alias)
 	if err != nil {
 		return nil, nil, err
 	}
@@ -42,7 +44,14 @@ func (s *Stack) inCloud(ctx context.Context, o Options) (func(id, attr string) (
 			{c.LedgerTable != "", app.WithLedger},
 			{c.OrdersQueue != "", app.WithOrders},
 			{c.OrdersDeadLetters != "", app.WithDeadLetters},
+			{c.BonusTable != "", app.WithBonus},
+			{c.BonusQueue != "", app.WithBonusQueue},
+			{c.BonusDeadLetters != "", app.WithBonusDeadLetters},
+			{c.ImportsTable != "", app.WithImports},
+			{c.ImportsQueue != "", app.WithImportsQueue},
+			{c.ImportDeadLetters != "", app.WithImportsDeadLetters},
 			{true, app.WithPhones(phone.Parser)},
+			{true, app.WithSheets(sheet.Lines)},
 		} {
 			if x.has {
 				if err := x.add(c, *o.Cloud, &p); err != nil {

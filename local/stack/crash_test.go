@@ -31,22 +31,38 @@ type killer struct {
 	at    int // the step that kills, counted from 0; -1 for none
 	steps []string
 	dead  bool
+	// instead, if set, is what happens at the step, once; the process lives on.
+	instead func(step string)
+}
+
+// arm makes the step at from now kill.
+func (k *killer) arm(at int) {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	k.at, k.steps = at, nil
 }
 
 func (k *killer) step(name string) error {
+	struck, err := k.count(name)
+	if struck {
+		k.instead(name)
+	}
+	return err
+}
+
+func (k *killer) count(name string) (struck bool, err error) {
 	k.mu.Lock()
 	defer k.mu.Unlock()
 	if k.dead {
-		return errKilled
+		return false, errKilled
 	}
-	if len(k.steps) == k.at {
-		k.dead = true
-	}
+	struck = len(k.steps) == k.at
 	k.steps = append(k.steps, name)
-	if k.dead {
-		return errKilled
+	if struck && k.instead == nil {
+		k.dead = true
+		return false, errKilled
 	}
-	return nil
+	return struck, nil
 }
 
 // restart starts the process anew; it is not killed again.
@@ -128,6 +144,14 @@ func newMortalRig(t *testing.T, k *killer, o options) *rig {
 		if p.DeadLetters != nil {
 			p.DeadLetters = mortalQueue{k, "dead letters", p.DeadLetters, nil}
 		}
+		if p.Syncs != nil {
+			q := mortalQueue{k, "syncs", p.Syncs, p.SyncsDelay}
+			p.Syncs, p.SyncsDelay = q, q
+		}
+		if p.ImportParts != nil {
+			q := mortalQueue{k, "parts", p.ImportParts, p.ImportPartsDelay}
+			p.ImportParts, p.ImportPartsDelay = q, q
+		}
 	}
 	o.Wrap = func(_ string, h lambda.Handler) lambda.Handler { return mortalFunction{k, h} }
 	k.mu.Lock() // nothing counts until the rig stands
@@ -137,6 +161,8 @@ func newMortalRig(t *testing.T, k *killer, o options) *rig {
 	r := newRig(t, o)
 	r.Accounts.Fail = func(op string) error { return k.step("accounts " + op) }
 	r.Ledger.Fail = func(op string) error { return k.step("ledger " + op) }
+	r.Bonus.Fail = func(op string) error { return k.step("bonus " + op) }
+	r.Imports.Fail = func(op string) error { return k.step("imports " + op) }
 	k.mu.Lock()
 	k.at, k.steps = at, nil
 	k.mu.Unlock()

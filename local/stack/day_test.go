@@ -212,6 +212,7 @@ func TestEveryFieldThereAndBack(t *testing.T) {
 		row["additionaldata"].(map[string]any)["customcrm-bonuscheckid"] = "bc-1"
 	})
 	r.want(r.call("POST", "/transactions", o), 200)
+	r.drain()
 	r.want(r.call("POST", "/transactions", sale(210336, of(id))), 200)
 	r.drain()
 	sub, _ = r.rule.Subscriber(key, n)

@@ -8,6 +8,7 @@ import (
 	"log/slog"
 	"net/http"
 	"net/http/httptest"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -63,20 +64,26 @@ type options struct {
 	seeded bool // Rule has the example customers
 }
 
+// readTemplate reads the template once: a test can start a hundred shops.
+var readTemplate = sync.OnceValues(func() (*template.Template, error) { return template.Load("../../template.yaml") })
+
 func loadTemplate(t testing.TB) *template.Template {
 	t.Helper()
-	tpl, err := template.Load("../../template.yaml")
+	read, err := readTemplate()
 	if err != nil {
 		t.Fatal(err)
 	}
+	tpl := *read
 	// No test is about how fast this machine is.
+	tpl.Functions = slices.Clone(tpl.Functions)
 	for i := range tpl.Functions {
 		tpl.Functions[i].Timeout = 2 * time.Minute
 	}
+	tpl.Queues = slices.Clone(tpl.Queues)
 	for i := range tpl.Queues {
 		tpl.Queues[i].Visibility = time.Hour
 	}
-	return tpl
+	return &tpl
 }
 
 // newRig starts a shop; its queues are worked until the test ends.

@@ -27,6 +27,7 @@ import (
 	"sitoo-rule/shared/customer/phone"
 	"sitoo-rule/shared/rule"
 	"sitoo-rule/shared/seal"
+	"sitoo-rule/shared/sheet"
 )
 
 // functions are the handlers by function name: what each functions/*/main.go
@@ -35,7 +36,9 @@ var functions = map[string]app.Function{
 	"contact-find": app.ContactFind, "contact-get": app.ContactGet, "contact-add": app.ContactAdd,
 	"contact-update": app.ContactUpdate, "contact-lookup": app.ContactLookup, "consent-list": app.ConsentList,
 	"purchase-list": app.PurchaseList, "order-receive": app.OrderReceive, "order-worker": app.OrderWorker,
-	"unknown-route": app.UnknownRoute,
+	"bonuscheck-redeem": app.BonusRedeem, "bonuscheck-restore": app.BonusRestore, "bonuscheck-sync-worker": app.BonusSyncWorker,
+	"bonuscheck-import": app.BonusImport, "bonuscheck-import-status": app.BonusImportStatus,
+	"bonuscheck-import-worker": app.BonusImportWorker, "unknown-route": app.UnknownRoute,
 }
 
 // Options say what a stack is made of. Template is required.
@@ -53,6 +56,8 @@ type Options struct {
 	// Cloud makes the stack use the real adapters there; nil keeps everything
 	// in memory. What the template declares is created if it is missing.
 	Cloud *aws.Config
+	// Name goes before the names of what is made there, Prefix if empty.
+	Name string
 	// Change lets a test replace a function's parts before it is made.
 	Change func(function string, p *app.Parts)
 	// Wrap lets a test come between Lambda and a function.
@@ -65,6 +70,8 @@ type Stack struct {
 	Broker   *queue.Broker
 	Accounts *memory.Accounts
 	Ledger   *memory.Ledger
+	Bonus    *memory.Bonus
+	Imports  *memory.Imports
 
 	handlers map[string]lambda.Handler
 	workers  []func(ctx context.Context)
@@ -155,6 +162,7 @@ func (s *Stack) inMemory(o Options) (func(id, attr string) (string, error), func
 		return nil, nil, err
 	}
 	s.Broker, s.Accounts, s.Ledger = broker, &memory.Accounts{}, &memory.Ledger{}
+	s.Bonus, s.Imports = &memory.Bonus{}, &memory.Imports{}
 	urls := map[string]*queue.Queue{}
 	for _, q := range o.Template.Queues {
 		if b, ok := broker.Queue(q.ID); ok {
@@ -176,7 +184,7 @@ func (s *Stack) inMemory(o Options) (func(id, attr string) (string, error), func
 		if err != nil {
 			return app.Parts{}, err
 		}
-		p := app.Parts{Phones: customer.Phones(phone.Parser(c.Country))}
+		p := app.Parts{Phones: customer.Phones(phone.Parser(c.Country)), Sheets: sheet.Lines}
 		if c.AccountsTable != "" {
 			p.Accounts, p.Sealer = account.Store(s.Accounts), sealer
 			p.Rule = rule.New(rule.Config{URL: c.RuleURL, HTTP: web, Now: o.Now, Pause: o.Pause, Patience: o.Patience})
@@ -187,8 +195,22 @@ func (s *Stack) inMemory(o Options) (func(id, attr string) (string, error), func
 		if q, ok := urls[c.OrdersQueue]; ok {
 			p.Orders, p.OrdersDelay = q, q
 		}
-		if q, ok := urls[c.OrdersDeadLetters]; ok {
-			p.DeadLetters = q
+		if c.BonusTable != "" {
+			p.Bonus = s.Bonus
+		}
+		if c.ImportsTable != "" {
+			p.Imports = s.Imports
+		}
+		if q, ok := urls[c.BonusQueue]; ok {
+			p.Syncs, p.SyncsDelay = q, q
+		}
+		if q, ok := urls[c.ImportsQueue]; ok {
+			p.ImportParts, p.ImportPartsDelay = q, q
+		}
+		for _, url := range []string{c.OrdersDeadLetters, c.BonusDeadLetters, c.ImportDeadLetters} {
+			if q, ok := urls[url]; ok {
+				p.DeadLetters = q
+			}
 		}
 		return p, nil
 	}

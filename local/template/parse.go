@@ -437,6 +437,15 @@ func (r resource) queue() Queue {
 	if q.ContentDedup && !q.FIFO {
 		r.p.fault(r.where+".ContentBasedDeduplication", "only FIFO queues have it")
 	}
+	switch scope, where := r.text("DeduplicationScope"), r.where+".DeduplicationScope"; {
+	case scope == "":
+	case !q.FIFO:
+		r.p.fault(where, "only FIFO queues have it")
+	case scope == "messageGroup":
+		q.GroupDedup = true
+	case scope != "queue":
+		r.p.fault(where, "%q, expected messageGroup or queue", scope)
+	}
 	if policy := r.mapping("RedrivePolicy"); policy != nil {
 		rp := resource{p: r.p, id: r.id, where: r.where + ".RedrivePolicy", props: policy}
 		q.DeadLetters, _ = rp.arn("deadLetterTargetArn")

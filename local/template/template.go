@@ -74,6 +74,7 @@ type Queue struct {
 	ID           string // logical id
 	FIFO         bool
 	ContentDedup bool          // ContentBasedDeduplication
+	GroupDedup   bool          // DeduplicationScope is messageGroup
 	Visibility   time.Duration // 30 s unless declared
 	Retention    time.Duration // 4 days unless declared
 	Delay        time.Duration

@@ -76,7 +76,7 @@ func TestLoad(t *testing.T) {
 		Queues: []template.Queue{
 			{ID: "OrdersQueue", Visibility: 180 * time.Second, Retention: 96 * time.Hour, Delay: 2 * time.Second, DeadLetters: "OrdersDeadLetters", MaxReceives: 5},
 			{ID: "OrdersDeadLetters", Visibility: 30 * time.Second, Retention: 14 * 24 * time.Hour},
-			{ID: "HistoryQueue", FIFO: true, ContentDedup: true, Visibility: 30 * time.Second, Retention: 96 * time.Hour},
+			{ID: "HistoryQueue", FIFO: true, ContentDedup: true, GroupDedup: true, Visibility: 30 * time.Second, Retention: 96 * time.Hour},
 			{ID: "OnlyWithSweden", Visibility: 30 * time.Second, Retention: 96 * time.Hour},
 		},
 		EventSources: []template.EventSource{
@@ -222,6 +222,9 @@ func TestParseRefuses(t *testing.T) {
 		{"redrive to the other kind", queue("RedrivePolicy: {deadLetterTargetArn: !GetAtt F.Arn, maxReceiveCount: 3}"), []string{"FIFO dead-letter queue"}},
 		{"redrive to itself", queue("RedrivePolicy: {deadLetterTargetArn: !GetAtt Q.Arn, maxReceiveCount: 3}"), []string{"the queue itself"}},
 		{"dedup on standard", queue("ContentBasedDeduplication: true"), []string{"only FIFO"}},
+		{"scope of dedup on standard", queue("DeduplicationScope: queue"), []string{"DeduplicationScope: only FIFO"}},
+		{"scope of dedup", queue("FifoQueue: true, DeduplicationScope: group"), []string{`Q.DeduplicationScope: "group", expected messageGroup or queue`}},
+		{"FIFO to a standard queue", queue("FifoQueue: true, RedrivePolicy: {deadLetterTargetArn: !GetAtt D.Arn, maxReceiveCount: 3}"), []string{"FIFO dead-letter queue"}},
 		{"flag", queue("FifoQueue: maybe"), []string{`"maybe", expected true or false`}},
 		{"unknown name", env("!Ref Nowhere"), []string{"Fn.Environment.Variables.X", `"Nowhere" is neither`}},
 		{"unknown attribute", env("!GetAtt Nowhere"), []string{"takes a resource and an attribute"}},

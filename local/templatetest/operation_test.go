@@ -12,9 +12,12 @@ import (
 	"github.com/google/go-cmp/cmp"
 )
 
-// mailsItself are the alarms that stay on until somebody has acted, for days
-// perhaps. In the composite they would keep everything else from being mailed.
-var mailsItself = []string{"DeadLettersOld", "OrdersPutAside"}
+// mailsItself are the alarms that may stay on for a day or more: until somebody
+// has acted, or a large import is through. In the composite they would keep
+// everything else from being mailed.
+var mailsItself = []string{
+	"BonusDeadLettersOld", "BonusPutAside", "DeadLettersOld", "ImportsDeadLettersOld", "ImportsPutAside", "ImportsWait", "OrdersPutAside",
+}
 
 // TestAlarms wants an alarm for everything that can go wrong, each of which
 // mails: those of mailsItself on their own, the others through the composite.
@@ -44,7 +47,7 @@ func TestAlarms(t *testing.T) {
 	mail := object{"Fn::If": []any{"MailAlarms", []any{object{"Ref": "AlarmTopic"}}, object{"Ref": "AWS::NoValue"}}}
 	tills := map[string]bool{}
 	for _, e := range events(t, top) {
-		tills[e.function.id] = tills[e.function.id] || e.kind == "Api"
+		tills[e.function.id] = e.kind == "Api" && !noTill[e.function.id]
 	}
 	var rolled, alone []string
 	for _, a := range resources(t, top, "AWS::CloudWatch::Alarm") {
@@ -110,31 +113,74 @@ func TestAlarms(t *testing.T) {
 	}
 }
 
-// TestRetriedOrders: SQS leaves an order that has been received a few times out
-// of the age of its oldest message, so the worker's own lines are counted. They
-// are warnings, which the log must hold whatever its level.
-func TestRetriedOrders(t *testing.T) {
+// TestRetried: a standard queue leaves a message that has been received a few
+// times out of the age of its oldest one, so the worker's own lines are counted.
+// They are warnings, which the log must hold whatever its level.
+func TestRetried(t *testing.T) {
 	t.Parallel()
 	top := load(t)
-	filters := resources(t, top, "AWS::Logs::MetricFilter")
-	if len(filters) != 1 || target(filters[0].at("LogGroupName")) != "OrderWorkerLogs" {
-		t.Fatalf("%d metric filters, want one, on the worker's log", len(filters))
-	}
 	limit := number(top, at(top, "Resources", "OrdersWait", "Properties", "Threshold"))
-	want := fmt.Sprintf(`{ ($.outcome = "again") && ($.waited_ms > %d) }`, 1000*limit)
-	if got := filters[0].at("FilterPattern"); got != want {
-		t.Errorf("pattern %v, want %s: as long as OrdersWait allows", got, want)
+	// As long as OrdersWait allows; and seven tries, which are 15 s doubling, so
+	// that the seventh comes as long after the first.
+	if wait := 15 * (1<<6 - 1); wait < number(top, at(top, "Resources", "BonusWait", "Properties", "Threshold")) {
+		t.Errorf("seven tries take %d s, less than BonusWait allows", wait)
+	}
+	want := map[string]any{
+		"OrderWorkerLogs":          fmt.Sprintf(`{ ($.outcome = "again") && ($.waited_ms > %d) }`, 1000*limit),
+		"BonuscheckSyncWorkerLogs": `{ ($.outcome = "again") && ($.receives > 6) }`,
+	}
+	for _, e := range events(t, top) {
+		fifo := at(top, "Resources", target(e.body["Queue"]), "Properties", "FifoQueue") == true
+		if _, counted := want[e.function.id+"Logs"]; e.kind == "SQS" && counted == fifo {
+			t.Errorf("%s: its lines counted %v, its queue FIFO %v; want one or the other", e.function.id, counted, fifo)
+		}
+	}
+	got := map[string]any{}
+	for _, f := range resources(t, top, "AWS::Logs::MetricFilter") {
+		got[target(f.at("LogGroupName"))] = f.at("FilterPattern")
+		for _, m := range listAt(f.body, "Properties", "MetricTransformations") {
+			lookBack(t, top, textAt(m, "MetricName"))
+		}
+	}
+	if diff := cmp.Diff(want, got); diff != "" {
+		t.Errorf("metric filters (-want +got):\n%s", diff)
 	}
 	for _, level := range listAt(top, "Parameters", "LogLevel", "AllowedValues") {
 		if level == "ERROR" {
 			t.Error("LogLevel may be ERROR, which keeps warnings from the log")
 		}
 	}
-	// Longer than the worker's longest wait between two tries, an hour and a
-	// tenth; otherwise the alarm goes off and on with each.
-	alarm := objectAt(top, "Resources", "OrdersRetriedLong", "Properties")
+}
+
+// lookBack wants an alarm that looks back on more than the worker's longest wait
+// between two tries, an hour and a tenth; otherwise it goes off and on with each.
+func lookBack(t *testing.T, top object, id string) {
+	t.Helper()
+	alarm := objectAt(top, "Resources", id, "Properties")
 	if got := number(top, alarm["Period"]) * number(top, alarm["EvaluationPeriods"]); got <= 66*60 || number(top, alarm["DatapointsToAlarm"]) != 1 {
-		t.Errorf("OrdersRetriedLong looks back %d s, want more than %d s, and one line is enough", got, 66*60)
+		t.Errorf("%s looks back %d s, want more than %d s, and one line is enough", id, got, 66*60)
+	}
+}
+
+// TestWaits: each queue's oldest message may wait as long as its work takes on a
+// bad day, and no longer than the worker's two days.
+func TestWaits(t *testing.T) {
+	t.Parallel()
+	top := load(t)
+	const (
+		block = 10 * 60      // seconds that Rule blocks an account
+		delay = 90           // seconds that a message about a used bonus check is hidden first
+		aside = 48 * 60 * 60 // seconds after which a worker puts aside
+	)
+	for id, least := range map[string]int{"OrdersWait": block, "BonusWait": delay + block, "ImportsWait": 12 * 60 * 60} {
+		if got := number(top, at(top, "Resources", id, "Properties", "Threshold")); got <= least || got > aside/2 {
+			t.Errorf("%s: threshold %d s, want more than %d s, and time to act before %d s", id, got, least, aside)
+		}
+	}
+	for _, id := range []string{"DeadLettersOld", "BonusDeadLettersOld", "ImportsDeadLettersOld"} {
+		if got := number(top, at(top, "Resources", id, "Properties", "Threshold")); got != longest-4*24*60*60 {
+			t.Errorf("%s: threshold %d s, want four days before SQS deletes, %d s", id, got, longest-4*24*60*60)
+		}
 	}
 }
 
@@ -227,18 +273,23 @@ func TestOutputs(t *testing.T) {
 	if !strings.HasPrefix(url, "https://") || !strings.HasSuffix(url, "/sitoo") {
 		t.Errorf("SitooApiUrl is %q, want an address that ends in /sitoo", url)
 	}
-	want := map[string]string{
-		"OrdersQueueUrl": "OrdersQueue", "OrdersDeadLettersUrl": "OrdersDeadLetters",
-		"AccountsTableName": "AccountsTable", "LedgerTableName": "LedgerTable",
+	want := map[string]string{}
+	for _, table := range resources(t, top, "AWS::DynamoDB::Table") {
+		want[table.id+"Name"] = table.id
+	}
+	// A redrive needs the ARNs of both: the worker puts aside by sending, so SQS
+	// knows of no queue to send back to.
+	queues := resources(t, top, "AWS::SQS::Queue")
+	for _, q := range queues {
+		want[q.id+"Url"] = q.id
 	}
 	for name, id := range want {
 		if got := textAt(top, "Outputs", name, "Value", "Ref"); got != id {
 			t.Errorf("%s is of %q, want %s", name, got, id)
 		}
 	}
-	// A redrive needs both: the worker puts aside by sending, so SQS knows of no
-	// queue to send back to.
-	for _, id := range []string{"OrdersQueue", "OrdersDeadLetters"} {
+	for _, q := range queues {
+		id := q.id
 		if got := textAt(top, "Outputs", id+"Arn", "Value", "Fn::GetAtt"); got != id+".Arn" {
 			t.Errorf("%sArn is of %q, want %s.Arn", id, got, id)
 		}

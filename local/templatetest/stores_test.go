@@ -32,12 +32,15 @@ func TestQueues(t *testing.T) {
 		}
 	}
 
-	polled := 0
+	wantPolled := map[string]string{
+		"OrdersQueue": "OrderWorker", "BonusQueue": "BonuscheckSyncWorker", "ImportsQueue": "BonuscheckImportWorker",
+	}
+	polled := map[string]string{}
 	for _, e := range events(t, top) {
 		if e.kind != "SQS" {
 			continue
 		}
-		polled++
+		polled[target(e.body["Queue"])] = e.function.id
 		queue := objectAt(top, "Resources", target(e.body["Queue"]), "Properties")
 		seconds := number(top, setting(top, e.function, "Timeout"))
 		if got := number(top, queue["VisibilityTimeout"]); seconds < 1 || got < 6*seconds {
@@ -55,15 +58,61 @@ func TestQueues(t *testing.T) {
 		if diff := cmp.Diff([]any{"ReportBatchItemFailures"}, listAt(e.body, "FunctionResponseTypes")); diff != "" {
 			t.Errorf("%s: one bad message fails its batch (-want +got):\n%s", e.function.id, diff)
 		}
-		if got := number(top, e.body["BatchSize"]); got != 10 {
-			t.Errorf("%s: batch size %d, want 10", e.function.id, got)
+		// Messages of a batch are worked side by side, which a FIFO queue's
+		// order does not allow.
+		size := 10
+		if queue["FifoQueue"] == true {
+			size = 1
+		}
+		if got := number(top, e.body["BatchSize"]); got != size {
+			t.Errorf("%s: batch size %d, want %d", e.function.id, got, size)
 		}
 		if got := number(top, at(e.body, "ScalingConfig", "MaximumConcurrency")); got < 2 || got > 1000 {
 			t.Errorf("%s: MaximumConcurrency %d, want 2 to 1000", e.function.id, got)
 		}
 	}
-	if polled != 1 {
-		t.Errorf("%d queues have a worker, want 1", polled)
+	if diff := cmp.Diff(wantPolled, polled); diff != "" {
+		t.Errorf("queues and their workers (-want +got):\n%s", diff)
+	}
+}
+
+// TestFIFO: the parts of an import are worked one at a time for each shop, so
+// that queue is FIFO, and a FIFO queue takes no other dead-letter queue. None
+// finds duplicates by the body: a part that is put aside again soon after a
+// redrive would be dropped.
+func TestFIFO(t *testing.T) {
+	t.Parallel()
+	top := load(t)
+	want := map[string]object{
+		"OrdersQueue": {}, "OrdersDeadLetters": {}, "BonusQueue": {}, "BonusDeadLetters": {},
+		"ImportsQueue": {
+			"FifoQueue": true, "ContentBasedDeduplication": false,
+			"DeduplicationScope": "messageGroup", "FifoThroughputLimit": "perMessageGroupId",
+		},
+		"ImportsDeadLetters": {"FifoQueue": true, "ContentBasedDeduplication": false},
+	}
+	got := map[string]object{}
+	for _, q := range resources(t, top, "AWS::SQS::Queue") {
+		got[q.id] = object{}
+		for _, name := range []string{"FifoQueue", "ContentBasedDeduplication", "DeduplicationScope", "FifoThroughputLimit"} {
+			if v := q.at(name); v != nil {
+				got[q.id][name] = v
+			}
+		}
+		if dead := target(q.at("RedrivePolicy", "deadLetterTargetArn")); dead != "" {
+			if other := at(top, "Resources", dead, "Properties", "FifoQueue"); other != q.at("FifoQueue") {
+				t.Errorf("%s: FIFO %v, its dead-letter queue %v", q.id, q.at("FifoQueue"), other)
+			}
+			if other := at(top, "Resources", dead, "Properties", "MaximumMessageSize"); other != q.at("MaximumMessageSize") {
+				t.Errorf("%s: messages of %v bytes at the most, its dead-letter queue takes %v", q.id, q.at("MaximumMessageSize"), other)
+			}
+		}
+		if q.at("FifoQueue") == true && q.at("DelaySeconds") != nil {
+			t.Errorf("%s: hides messages first, which holds up its whole group", q.id)
+		}
+	}
+	if diff := cmp.Diff(want, got); diff != "" {
+		t.Errorf("FIFO (-want +got):\n%s", diff)
 	}
 }
 
@@ -73,7 +122,14 @@ func TestTables(t *testing.T) {
 	wantKeys := map[string][]string{
 		"AccountsTable": {"id S HASH"},
 		"LedgerTable":   {"account S HASH", "order N RANGE"},
+		"BonusTable":    {"account S HASH", "subscriber N RANGE"},
+		"ImportsTable":  {"import S HASH", "part N RANGE"},
 	}
+	// A line of the ledger, or a book of bonus checks, that was deleted would let
+	// the same thing happen twice.
+	expires := object{"AttributeName": "expires", "Enabled": true}
+	wantTTL := map[string]object{"AccountsTable": expires, "LedgerTable": nil, "BonusTable": nil, "ImportsTable": expires}
+	gotTTL := map[string]object{}
 	gotKeys := map[string][]string{}
 	for _, table := range resources(t, top, "AWS::DynamoDB::Table") {
 		kept(t, table)
@@ -90,6 +146,7 @@ func TestTables(t *testing.T) {
 		if diff := cmp.Diff(want, objectAt(table.body, "Properties", "DeletionProtectionEnabled")); diff != "" {
 			t.Errorf("%s: deletion protection (-want +got):\n%s", table.id, diff)
 		}
+		gotTTL[table.id] = objectAt(table.body, "Properties", "TimeToLiveSpecification")
 		types := map[string]string{}
 		for _, a := range listAt(table.body, "Properties", "AttributeDefinitions") {
 			types[textAt(a, "AttributeName")] = textAt(a, "AttributeType")
@@ -105,9 +162,8 @@ func TestTables(t *testing.T) {
 	if got := at(top, "Parameters", "DeletionProtection", "Default"); got != "true" {
 		t.Errorf("deletion protection is %v by default, want true", got)
 	}
-	want := object{"AttributeName": "expires", "Enabled": true}
-	if diff := cmp.Diff(want, objectAt(top, "Resources", "AccountsTable", "Properties", "TimeToLiveSpecification")); diff != "" {
-		t.Errorf("AccountsTable: time to live (-want +got):\n%s", diff)
+	if diff := cmp.Diff(wantTTL, gotTTL); diff != "" {
+		t.Errorf("time to live (-want +got):\n%s", diff)
 	}
 }
 

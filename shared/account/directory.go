@@ -36,8 +36,9 @@ type Directory struct {
 	Log    *slog.Logger
 
 	mu      sync.Mutex
-	known   map[string]known
-	refused map[string]time.Time
+	known   map[string]known     // by the account's id
+	aliases map[string]string    // where other ids lead
+	refused map[string]time.Time // by the id of a key, whosever it is
 	opened  map[string]opened
 }
 
@@ -46,13 +47,14 @@ type known struct {
 	at      time.Time
 }
 
-type opened struct{ sealed, key string }
+type opened struct{ sealed, secret string }
 
 var errRefused = fault.New(fault.Unauthorized, "Rule does not accept this API token. Copy the API key from Rule (Settings > Developer) into Sitoo's box for the API token.")
 
 // Authorize returns the account of a token, which is the merchant's Rule API
-// key. The first call with a key that Rule accepts creates the account. A key
-// that Rule has lately refused is fault.Unauthorized without asking again.
+// key, the newest or an earlier one. The first call with a key that Rule accepts
+// creates the account. A key that Rule has lately refused is fault.Unauthorized
+// without asking again.
 func (d *Directory) Authorize(ctx context.Context, token string) (Account, error) {
 	id := ID(token)
 	if d.refusedLately(id) {
@@ -106,8 +108,8 @@ func (d *Directory) Accepted(ctx context.Context, token string) (Account, error)
 	return d.Get(ctx, id)
 }
 
-// Get returns an account by id, ErrNotFound if there is none. While the store
-// does not answer, what this process last knew will do.
+// Get returns an account by id or alias, ErrNotFound if there is none. While the
+// store does not answer, what this process last knew will do.
 func (d *Directory) Get(ctx context.Context, id string) (Account, error) {
 	a, err := d.Store.Get(ctx, id)
 	d.mu.Lock()
@@ -115,22 +117,40 @@ func (d *Directory) Get(ctx context.Context, id string) (Account, error) {
 	switch {
 	case err == nil:
 		// A block that could not be shared holds in this process all the same.
-		if k, ok := d.known[id]; ok && k.account.BlockedUntil.After(a.BlockedUntil) {
+		if k, ok := d.known[a.ID]; ok && k.account.BlockedUntil.After(a.BlockedUntil) {
 			a.BlockedUntil = k.account.BlockedUntil
 		}
 		if d.known == nil || len(d.known) >= maxKnown {
 			d.known = map[string]known{}
 		}
-		d.known[id] = known{a, d.Now()}
+		d.known[a.ID] = known{a, d.Now()}
+		if a.ID == id {
+			break
+		}
+		if d.aliases == nil || len(d.aliases) >= maxKnown {
+			d.aliases = map[string]string{}
+		}
+		d.aliases[id] = a.ID
+		delete(d.known, id) // an account of its own until the shop proved itself
 	case errors.Is(err, ErrNotFound):
 		delete(d.known, id)
+		delete(d.aliases, id)
 	default:
-		if k, ok := d.known[id]; ok && d.Now().Sub(k.at) < trustFor {
+		if k, ok := d.known[d.leadsTo(id)]; ok && d.Now().Sub(k.at) < trustFor {
 			d.Log.WarnContext(ctx, "account store does not answer; going on with what is known", "account", id, "error", err)
 			return k.account, nil
 		}
 	}
 	return a, err
+}
+
+// leadsTo returns the account's id that an id stands for, as far as this process
+// knows. The lock is held.
+func (d *Directory) leadsTo(id string) string {
+	if to, ok := d.aliases[id]; ok {
+		return to
+	}
+	return id
 }
 
 // Block shares that Rule wants no calls for an account before until. A failure
@@ -139,9 +159,9 @@ func (d *Directory) Block(ctx context.Context, id string, until time.Time) {
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), time.Second)
 	defer cancel()
 	d.mu.Lock()
-	if k, ok := d.known[id]; ok && k.account.BlockedUntil.Before(until) {
+	if k, ok := d.known[d.leadsTo(id)]; ok && k.account.BlockedUntil.Before(until) {
 		k.account.BlockedUntil = until
-		d.known[id] = k
+		d.known[k.account.ID] = k
 	}
 	d.mu.Unlock()
 	if err := d.Store.Block(ctx, id, until); err != nil {
@@ -149,12 +169,13 @@ func (d *Directory) Block(ctx context.Context, id string, until time.Time) {
 	}
 }
 
-// Refuse remembers for a minute that Rule refused an account's key.
+// Refuse remembers for a minute that Rule refused a key. id is the key's own, see
+// ID, and not its account's: an old key of a shop does not lock the new one out.
 func (d *Directory) Refuse(ctx context.Context, id string) {
 	until := d.Now().Add(refusedFor)
 	d.rememberRefused(id, until)
 	if err := d.Store.Refuse(ctx, id, until); err != nil {
-		d.Log.WarnContext(ctx, "could not share that Rule refused a key", "account", id, "error", err)
+		d.Log.WarnContext(ctx, "could not share that Rule refused a key", "key", id, "error", err)
 	}
 }
 
@@ -173,26 +194,36 @@ func (d *Directory) refusedLately(id string) bool {
 	return d.Now().Before(d.refused[id])
 }
 
-// Key returns an account's Rule API key. Opening the seal costs a call, once
-// per process and sealed key.
+// Key returns an account's Rule API key, the newest. Opening the seal costs a
+// call, once per process and sealed key.
 func (d *Directory) Key(ctx context.Context, a Account) (string, error) {
-	d.mu.Lock()
-	o, ok := d.opened[a.ID]
-	d.mu.Unlock()
-	if ok && o.sealed == string(a.SealedKey) {
-		return o.key, nil
-	}
-	key, err := d.Sealer.Open(ctx, a.ID, a.SealedKey)
+	key, err := d.open(ctx, a.ID, a.ID, a.SealedKey)
 	if err != nil {
 		return "", fmt.Errorf("open key: %w", err)
+	}
+	return key, nil
+}
+
+// open opens what is sealed for an account; what is remembered under name costs
+// no call.
+func (d *Directory) open(ctx context.Context, name, id string, sealed []byte) (string, error) {
+	d.mu.Lock()
+	o, ok := d.opened[name]
+	d.mu.Unlock()
+	if ok && o.sealed == string(sealed) {
+		return o.secret, nil
+	}
+	secret, err := d.Sealer.Open(ctx, id, sealed)
+	if err != nil {
+		return "", err
 	}
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	if d.opened == nil || len(d.opened) >= maxKnown {
 		d.opened = map[string]opened{}
 	}
-	d.opened[a.ID] = opened{string(a.SealedKey), key}
-	return key, nil
+	d.opened[name] = opened{string(sealed), secret}
+	return secret, nil
 }
 
 // wellFormed reports whether a token can be an API key at all: visible ASCII,

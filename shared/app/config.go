@@ -21,6 +21,12 @@ type Config struct {
 	LedgerTable       string // LEDGER_TABLE
 	OrdersQueue       string // ORDERS_QUEUE_URL
 	OrdersDeadLetters string // ORDERS_DEAD_LETTERS_URL
+	BonusTable        string // BONUS_TABLE
+	BonusQueue        string // BONUS_QUEUE_URL
+	BonusDeadLetters  string // BONUS_DEAD_LETTERS_URL
+	ImportsTable      string // IMPORTS_TABLE
+	ImportsQueue      string // IMPORTS_QUEUE_URL
+	ImportDeadLetters string // IMPORTS_DEAD_LETTERS_URL
 	SecretsKey        string // SECRETS_KEY_ID, the KMS key that seals API keys
 	Region            string // AWS_REGION
 	Endpoint          string // AWS_ENDPOINT_URL, an emulator's address
@@ -32,6 +38,8 @@ func FromEnv(getenv func(string) string) (Config, error) {
 		RuleURL: getenv("RULE_URL"), Country: strings.ToUpper(getenv("COUNTRY")),
 		AccountsTable: getenv("ACCOUNTS_TABLE"), LedgerTable: getenv("LEDGER_TABLE"),
 		OrdersQueue: getenv("ORDERS_QUEUE_URL"), OrdersDeadLetters: getenv("ORDERS_DEAD_LETTERS_URL"),
+		BonusTable: getenv("BONUS_TABLE"), BonusQueue: getenv("BONUS_QUEUE_URL"), BonusDeadLetters: getenv("BONUS_DEAD_LETTERS_URL"),
+		ImportsTable: getenv("IMPORTS_TABLE"), ImportsQueue: getenv("IMPORTS_QUEUE_URL"), ImportDeadLetters: getenv("IMPORTS_DEAD_LETTERS_URL"),
 		SecretsKey: getenv("SECRETS_KEY_ID"), Region: getenv("AWS_REGION"), Endpoint: getenv("AWS_ENDPOINT_URL"),
 	}
 	var errs []error
@@ -42,6 +50,10 @@ func FromEnv(getenv func(string) string) (Config, error) {
 		{"RULE_URL", c.RuleURL},
 		{"ORDERS_QUEUE_URL", c.OrdersQueue},
 		{"ORDERS_DEAD_LETTERS_URL", c.OrdersDeadLetters},
+		{"BONUS_QUEUE_URL", c.BonusQueue},
+		{"BONUS_DEAD_LETTERS_URL", c.BonusDeadLetters},
+		{"IMPORTS_QUEUE_URL", c.ImportsQueue},
+		{"IMPORTS_DEAD_LETTERS_URL", c.ImportDeadLetters},
 		{"AWS_ENDPOINT_URL", c.Endpoint},
 	} {
 		if u, err := url.Parse(v.url); v.url != "" && (err != nil || u.Scheme != "http" && u.Scheme != "https" || u.Host == "") {

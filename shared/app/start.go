@@ -22,6 +22,7 @@ import (
 	"sitoo-rule/shared/dynamo"
 	"sitoo-rule/shared/rule"
 	"sitoo-rule/shared/seal"
+	"sitoo-rule/shared/spi"
 	"sitoo-rule/shared/sqsqueue"
 )
 
@@ -56,6 +57,55 @@ func WithOrders(c Config, cloud aws.Config, p *Parts) error {
 func WithDeadLetters(c Config, cloud aws.Config, p *Parts) error {
 	p.DeadLetters = sqsqueue.New(sqs.NewFromConfig(cloud), c.OrdersDeadLetters)
 	return needs("ORDERS_DEAD_LETTERS_URL", c.OrdersDeadLetters)
+}
+
+// WithBonus adds the books of bonus checks.
+func WithBonus(c Config, cloud aws.Config, p *Parts) error {
+	p.Bonus = dynamo.NewBonus(dynamodb.NewFromConfig(cloud), c.BonusTable)
+	return needs("BONUS_TABLE", c.BonusTable)
+}
+
+// WithBonusQueue adds the queue of messages that complete Rule's copy of bonus
+// checks, for sending and for delaying.
+func WithBonusQueue(c Config, cloud aws.Config, p *Parts) error {
+	q := sqsqueue.New(sqs.NewFromConfig(cloud), c.BonusQueue)
+	p.Syncs, p.SyncsDelay = q, q
+	return needs("BONUS_QUEUE_URL", c.BonusQueue)
+}
+
+// WithBonusDeadLetters adds the queue where that queue's messages are put aside.
+func WithBonusDeadLetters(c Config, cloud aws.Config, p *Parts) error {
+	p.DeadLetters = sqsqueue.New(sqs.NewFromConfig(cloud), c.BonusDeadLetters)
+	return needs("BONUS_DEAD_LETTERS_URL", c.BonusDeadLetters)
+}
+
+// WithImports adds the progress of imports.
+func WithImports(c Config, cloud aws.Config, p *Parts) error {
+	p.Imports = dynamo.NewImports(dynamodb.NewFromConfig(cloud), c.ImportsTable)
+	return needs("IMPORTS_TABLE", c.ImportsTable)
+}
+
+// WithImportsQueue adds the queue of parts of imports, for sending and for
+// delaying.
+func WithImportsQueue(c Config, cloud aws.Config, p *Parts) error {
+	q := sqsqueue.New(sqs.NewFromConfig(cloud), c.ImportsQueue)
+	p.ImportParts, p.ImportPartsDelay = q, q
+	return needs("IMPORTS_QUEUE_URL", c.ImportsQueue)
+}
+
+// WithImportsDeadLetters adds the queue of parts that were put aside.
+func WithImportsDeadLetters(c Config, cloud aws.Config, p *Parts) error {
+	p.DeadLetters = sqsqueue.New(sqs.NewFromConfig(cloud), c.ImportDeadLetters)
+	return needs("IMPORTS_DEAD_LETTERS_URL", c.ImportDeadLetters)
+}
+
+// WithSheets adds the reading of spreadsheets. read is sheet.Lines; it is handed
+// in so that only the function that names it carries the library.
+func WithSheets(read spi.Sheets) Part {
+	return func(_ Config, _ aws.Config, p *Parts) error {
+		p.Sheets = read
+		return nil
+	}
 }
 
 // WithPhones adds the reading of phone numbers. parser is phone.Parser; it is

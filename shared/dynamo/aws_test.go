@@ -18,7 +18,9 @@ import (
 	"sitoo-rule/local/awslocal"
 	"sitoo-rule/local/contract"
 	"sitoo-rule/shared/account"
+	"sitoo-rule/shared/bonus"
 	"sitoo-rule/shared/dynamo"
+	"sitoo-rule/shared/history"
 	"sitoo-rule/shared/order"
 )
 
@@ -43,6 +45,9 @@ func TestEmulator(t *testing.T) {
 	}
 	err := awslocal.CreateTables(t.Context(), cfg, []awslocal.Table{
 		{Name: "test-accounts", Hash: awslocal.Key{Name: "id", Type: "S"}, TTL: "expires"},
+		{Name: "test-bonus", Hash: awslocal.Key{Name: "account", Type: "S"}, Range: awslocal.Key{Name: "subscriber", Type: "N"}},
+		{Name: "test-history", Hash: awslocal.Key{Name: "account", Type: "S"}, Range: awslocal.Key{Name: "item", Type: "S"}, TTL: "expires"},
+		{Name: "test-imports", Hash: awslocal.Key{Name: "import", Type: "S"}, Range: awslocal.Key{Name: "part", Type: "N"}, TTL: "expires"},
 		{Name: "test-ledger", Hash: awslocal.Key{Name: "account", Type: "S"}, Range: awslocal.Key{Name: "order", Type: "N"}},
 	})
 	if err != nil {
@@ -68,6 +73,22 @@ func TestEmulator(t *testing.T) {
 				t.Parallel()
 				contract.Ledger(t, func(*testing.T) order.Ledger { return dynamo.NewLedger(client, "test-ledger") })
 			})
+			t.Run("bonus", func(t *testing.T) {
+				t.Parallel()
+				contract.Bonus(t, func(*testing.T) bonus.Store { return dynamo.NewBonus(client, "test-bonus") })
+			})
+			t.Run("jobs", func(t *testing.T) {
+				t.Parallel()
+				contract.Jobs(t, func(*testing.T) history.Jobs { return dynamo.NewHistory(client, "test-history") })
+			})
+			t.Run("people", func(t *testing.T) {
+				t.Parallel()
+				contract.People(t, func(*testing.T) history.People { return dynamo.NewHistory(client, "test-history") })
+			})
+			t.Run("imports", func(t *testing.T) {
+				t.Parallel()
+				contract.Imports(t, func(*testing.T) bonus.Imports { return dynamo.NewImports(client, "test-imports") })
+			})
 		})
 	}
 }
@@ -79,7 +100,8 @@ type lossy struct {
 
 func (l *lossy) RoundTrip(r *http.Request) (*http.Response, error) {
 	resp, err := l.next.RoundTrip(r)
-	if err != nil || strings.HasSuffix(r.Header.Get("X-Amz-Target"), ".GetItem") ||
+	target := r.Header.Get("X-Amz-Target")
+	if err != nil || strings.HasSuffix(target, ".GetItem") || strings.HasSuffix(target, ".Query") ||
 		!strings.HasPrefix(r.Header.Get("Amz-Sdk-Request"), "attempt=1;") {
 		return resp, err
 	}

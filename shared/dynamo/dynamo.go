@@ -1,4 +1,5 @@
-// Package dynamo keeps accounts and the order ledger in DynamoDB.
+// Package dynamo keeps accounts, the order ledger, the books of bonus checks, the
+// progress of imports, and backfills in DynamoDB.
 //
 // Support reads these items in the console, so their layout is written down
 // here. Every time is a number: unix time in milliseconds, UTC; an attribute
@@ -9,11 +10,27 @@
 //
 // An account:
 //
-//	id            S  account id, the one-way digest of the Rule API key
-//	sealedkey     B  the API key, sealed; opens only under this id
+//	id            S  account id, the one-way digest of the first Rule API key
+//	sealedkey     B  the API key, the newest, sealed; opens only under this id
 //	created       N  when Rule first accepted the key
 //	blockeduntil  N  Rule takes no call before this time
 //	schema        N  version of the field schema declared in Rule
+//	sitoobase     S  base URL of Sitoo's REST API, if credentials are entered
+//	sitooaccount  S  account id in Sitoo
+//	sitoosite     N  the site's eshopid
+//	sitoosealed   B  API id and password, sealed; open only under this id
+//	sitoosince    N  when they were entered
+//	sitooused     N  when they were last used
+//
+// An alias, for a shop that has renewed its API key:
+//
+//	id       S  the account id that the new key would have
+//	account  S  id of the account it leads to
+//
+// A Sitoo account of which somebody has proved credentials:
+//
+//	id       S  "sitoo#" and the account id in Sitoo
+//	site...  S  with the site's eshopid for the dots: id of the account it belongs to
 //
 // A key that Rule refused, an item of its own so that an account never gets
 // lost in a flood of bad keys:
@@ -41,10 +58,99 @@
 //
 // Ledger items have no TTL: an order can be sent again at any age, and
 // forgetting it would write it twice.
+//
+// # Bonus table, keys account (S) and subscriber (N)
+//
+//	account     S  account id
+//	subscriber  N  Rule's numeric id of the customer
+//	rev         N  how many times the book has been written
+//	stamp       S  random, new with every write
+//	before      S  the stamp of the write before
+//	book        S  the customer's bonus.Book, as JSON
+//	updated     N  last change
+//
+// Whoever writes a book says which rev was read, and the write fails if that is
+// no longer the one. The stamps tell a writer whose answer was lost that the
+// book is the one it wrote itself, even when one other has written since. Books
+// have no TTL: what was forgotten could be used again.
+//
+// # Imports table, keys import (S) and part (N)
+//
+// An import of bonus checks:
+//
+//	import     S     account id, "/" and the import's id
+//	part       N     0
+//	file       S     the file's name
+//	rows       N     rows of the file
+//	customers  N     customers they are about
+//	parts      N     messages they make
+//	queued     BOOL  all of them are on the queue
+//	created    N     when the file came
+//	expires    N     90 days later, unix time in seconds: the table's TTL attribute
+//
+// A part of it that has begun:
+//
+//	import     S     as above
+//	part       N     its number, from 1
+//	rows       N     rows of the file it holds
+//	done       N     customers done, from the first on
+//	written    N     rows that Rule has now
+//	unchanged  N     rows that said nothing new
+//	failed     N     rows that could not be imported
+//	failures   S     the first hundred of those, as JSON: row, column, reason
+//	finished   BOOL  nothing is left to do
+//	reason     S     why it waits
+//	until      N     until when it waits
+//	updated    N     last change
+//	expires    N     90 days after that
+//
+// A line of the list of an account's imports:
+//
+//	import   S  account id alone
+//	part     N  when the import was created, times 1000, and one more for each that
+//	            was created in the same millisecond before it
+//	id       S  the import's id
+//	expires  N  as the import's
+//
+// # History table, keys account (S) and item (S)
+//
+// A backfill, whose cursor is the order id up to which every order is queued:
+//
+//	account  S  account id
+//	item     S  "job#" and the job's id
+//	rev      N  how many times the job has been written
+//	stamp    S  random, new with every write
+//	before   S  the stamp of the write before
+//	job      S  the history.Job, as JSON: this is what counts
+//	state    S  copies of some of it, to be read in the console
+//	phase    S
+//	cursor   N
+//	created  N
+//	updated  N
+//
+// The result of a part of one of its runs:
+//
+//	account   S     account id
+//	item      S     "part#", the job's id, "#", the run's number, "#" and the part's id
+//	result    S     the history.Part, as JSON
+//	done      N     orders settled, from the first on
+//	finished  BOOL  nothing is left to do
+//	updated   N     last change
+//	expires   N     180 days after that, unix time in seconds: the table's TTL attribute
+//
+// A bucket of a list of who is in Rule, one of up to 256:
+//
+//	account  S  account id
+//	item     S  "people#", the list's name, "#" and the first byte of the digests in it, in hex
+//	rev      N  how many times the bucket has been written
+//	people   B  in the order of the digests: a digest of an email address or a
+//	            phone number, 12 bytes, and Rule's id of the subscriber, 8 bytes
+//	expires  N  14 days after the last change, in seconds
 package dynamo
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"strconv"
@@ -63,6 +169,7 @@ type Client interface {
 	GetItem(context.Context, *dynamodb.GetItemInput, ...func(*dynamodb.Options)) (*dynamodb.GetItemOutput, error)
 	PutItem(context.Context, *dynamodb.PutItemInput, ...func(*dynamodb.Options)) (*dynamodb.PutItemOutput, error)
 	UpdateItem(context.Context, *dynamodb.UpdateItemInput, ...func(*dynamodb.Options)) (*dynamodb.UpdateItemOutput, error)
+	Query(context.Context, *dynamodb.QueryInput, ...func(*dynamodb.Options)) (*dynamodb.QueryOutput, error)
 }
 
 type item = map[string]types.AttributeValue
@@ -128,6 +235,15 @@ func (r *reader) text(name string) string {
 	default:
 		r.wrongType(name, v, "S")
 		return ""
+	}
+}
+
+// json reads a text as JSON into v; one that is absent leaves v as it is.
+func (r *reader) json(name string, v any) {
+	if s := r.text(name); s != "" {
+		if err := json.Unmarshal([]byte(s), v); err != nil {
+			r.fail(name, "want JSON: %v", err)
+		}
 	}
 }
 

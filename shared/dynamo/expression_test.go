@@ -9,10 +9,13 @@ import (
 
 	"github.com/aws/aws-sdk-go-v2/aws"
 	"github.com/aws/aws-sdk-go-v2/service/dynamodb"
+	"github.com/aws/aws-sdk-go-v2/service/dynamodb/types"
 	"github.com/google/go-cmp/cmp"
 
 	"sitoo-rule/shared/account"
+	"sitoo-rule/shared/bonus"
 	"sitoo-rule/shared/dynamo"
+	"sitoo-rule/shared/history"
 	"sitoo-rule/shared/order"
 )
 
@@ -22,7 +25,7 @@ import (
 func TestExpressions(t *testing.T) {
 	t.Parallel()
 	placeholder := regexp.MustCompile(`[#:][a-z]+`)
-	allowed := regexp.MustCompile(`^(SET|REMOVE|AND|OR|IN|attribute_exists|attribute_not_exists|if_not_exists|[#:][a-z]+)$`)
+	allowed := regexp.MustCompile(`^(SET|REMOVE|AND|OR|IN|attribute_exists|attribute_not_exists|begins_with|if_not_exists|[#:][a-z]+)$`)
 	checked := 0
 	check := func(names map[string]string, values item, expressions ...string) {
 		checked++
@@ -37,7 +40,7 @@ func TestExpressions(t *testing.T) {
 		}
 		for name, attribute := range names {
 			defined = append(defined, name)
-			if name != "#"+attribute {
+			if name != "#"+attribute && name+"1" != "#"+attribute { // a site's has its number
 				t.Errorf("%s stands for %s", name, attribute)
 			}
 		}
@@ -51,12 +54,23 @@ func TestExpressions(t *testing.T) {
 		}
 	}
 	expired := working("z", now.Add(-time.Hour))
+	bucket := item(nil)
 	c := client{
+		get: func(*dynamodb.GetItemInput) (*dynamodb.GetItemOutput, error) {
+			return &dynamodb.GetItemOutput{Item: bucket}, nil
+		},
 		put: func(in *dynamodb.PutItemInput) (*dynamodb.PutItemOutput, error) {
 			if in.ConditionExpression != nil {
 				check(in.ExpressionAttributeNames, in.ExpressionAttributeValues, aws.ToString(in.ConditionExpression))
 			}
 			return &dynamodb.PutItemOutput{}, nil
+		},
+		query: func(in *dynamodb.QueryInput) (*dynamodb.QueryOutput, error) {
+			check(in.ExpressionAttributeNames, in.ExpressionAttributeValues, aws.ToString(in.KeyConditionExpression))
+			if aws.ToString(in.TableName) == "history" {
+				return &dynamodb.QueryOutput{}, nil
+			}
+			return &dynamodb.QueryOutput{Items: []item{with(imported()[0], item{"id": s("file")})}}, nil
 		},
 		update: func(in *dynamodb.UpdateItemInput) (*dynamodb.UpdateItemOutput, error) {
 			check(in.ExpressionAttributeNames, in.ExpressionAttributeValues,
@@ -64,26 +78,57 @@ func TestExpressions(t *testing.T) {
 			if _, free := in.ExpressionAttributeValues[":waiting"]; free {
 				return nil, conditionFailed(expired)
 			}
-			return &dynamodb.UpdateItemOutput{Attributes: working("a", now)}, nil
+			return &dynamodb.UpdateItemOutput{Attributes: with(working("a", now), item{"site1": s("shop")})}, nil
 		},
 	}
 	accounts, ledger := dynamo.NewAccounts(c, "accounts"), dynamo.NewLedger(c, "ledger")
+	books, imports := dynamo.NewBonus(c, "bonus"), dynamo.NewImports(c, "imports")
+	_, _, getErr := imports.Get(t.Context(), "shop", "file")
+	_, latestErr := imports.Latest(t.Context(), "shop")
+	backfills := dynamo.NewHistory(c, "history")
+	_, listErr := backfills.List(t.Context(), "shop")
+	_, partsErr := backfills.Parts(t.Context(), "shop", "job", 1)
+	addErr := backfills.Add(t.Context(), "shop", "list", map[history.Digest]int64{{1}: 1})
+	bucket = item{"rev": n("1"), "people": &types.AttributeValueMemberB{Value: make([]byte, 20)}, "expires": n("1")}
+	addAgainErr := backfills.Add(t.Context(), "shop", "list", map[history.Digest]int64{{1}: 1})
+	_, claimShopErr := accounts.ClaimShop(t.Context(), account.Shop{Account: "90001", Site: 1}, "shop")
 	_, claimErr := ledger.Claim(t.Context(), key, "a", now, time.Minute)
 	for op, err := range map[string]error{
 		"Create":               accounts.Create(t.Context(), account.Account{ID: "shop"}),
 		"Block":                accounts.Block(t.Context(), "shop", now),
 		"SetSchema":            accounts.SetSchema(t.Context(), "shop", 1),
+		"SetSitoo":             accounts.SetSitoo(t.Context(), "shop", &account.SitooAccess{Sealed: []byte("x")}),
+		"SetSitoo, used":       accounts.SetSitoo(t.Context(), "shop", &account.SitooAccess{Sealed: []byte("x"), Used: now}),
+		"SetSitoo, nothing":    accounts.SetSitoo(t.Context(), "shop", nil),
+		"UsedSitoo":            accounts.UsedSitoo(t.Context(), "shop", now),
+		"ClaimShop":            claimShopErr,
+		"Renew":                accounts.Renew(t.Context(), "shop", []byte("x"), "alias"),
+		"List jobs":            listErr,
+		"Parts of a job":       partsErr,
+		"Put a job":            backfills.Put(t.Context(), history.Job{Account: "shop", ID: "job"}),
+		"Put a job again":      backfills.Put(t.Context(), history.Job{Account: "shop", ID: "job", Rev: 1}),
+		"SavePart of a job":    backfills.SavePart(t.Context(), "shop", "job", 1, history.Part{ID: "a"}),
+		"Add":                  addErr,
+		"Add again":            addAgainErr,
 		"Queue":                ledger.Queue(t.Context(), key, now),
 		"Claim":                claimErr,
 		"Note":                 ledger.Note(t.Context(), key, "a", 1, now),
 		"Finish":               ledger.Finish(t.Context(), key, "a", order.Sent, "", false, now),
+		"Reopen":               ledger.Reopen(t.Context(), key, now),
+		"Put":                  books.Put(t.Context(), customer, bonus.Book{}),
+		"Put again":            books.Put(t.Context(), customer, bonus.Book{Rev: 1}),
+		"Create an import":     imports.Create(t.Context(), bonus.Import{Account: "shop", ID: "file"}),
+		"Queue an import":      imports.Queue(t.Context(), "shop", "file"),
+		"Get an import":        getErr,
+		"Latest":               latestErr,
+		"SavePart":             imports.SavePart(t.Context(), "shop", "file", bonus.Part{Number: 1}),
 		"Finish with a reason": ledger.Finish(t.Context(), key, "a", order.Failed, "refused", false, now),
 	} {
 		if err != nil {
 			t.Errorf("%s: %v", op, err)
 		}
 	}
-	if checked != 9 {
-		t.Errorf("%d expressions were checked, want 9: a claim has two", checked)
+	if checked != 31 {
+		t.Errorf("%d expressions were checked, want 31: a claim has two", checked)
 	}
 }

@@ -23,6 +23,7 @@ type client struct {
 	get    func(*dynamodb.GetItemInput) (*dynamodb.GetItemOutput, error)
 	put    func(*dynamodb.PutItemInput) (*dynamodb.PutItemOutput, error)
 	update func(*dynamodb.UpdateItemInput) (*dynamodb.UpdateItemOutput, error)
+	query  func(*dynamodb.QueryInput) (*dynamodb.QueryOutput, error)
 }
 
 func (c client) GetItem(_ context.Context, in *dynamodb.GetItemInput, _ ...func(*dynamodb.Options)) (*dynamodb.GetItemOutput, error) {
@@ -37,12 +38,17 @@ func (c client) UpdateItem(_ context.Context, in *dynamodb.UpdateItemInput, _ ..
 	return c.update(in)
 }
 
+func (c client) Query(_ context.Context, in *dynamodb.QueryInput, _ ...func(*dynamodb.Options)) (*dynamodb.QueryOutput, error) {
+	return c.query(in)
+}
+
 // failing answers every call with err.
 func failing(err error) client {
 	return client{
 		get:    func(*dynamodb.GetItemInput) (*dynamodb.GetItemOutput, error) { return nil, err },
 		put:    func(*dynamodb.PutItemInput) (*dynamodb.PutItemOutput, error) { return nil, err },
 		update: func(*dynamodb.UpdateItemInput) (*dynamodb.UpdateItemOutput, error) { return nil, err },
+		query:  func(*dynamodb.QueryInput) (*dynamodb.QueryOutput, error) { return nil, err },
 	}
 }
 

@@ -151,6 +151,23 @@ func (l *Ledger) Finish(ctx context.Context, k order.Key, attempt string, s orde
 	return wrap(err, "finish", k)
 }
 
+// Reopen makes an order that was Sent, Skipped or Failed before now Queued again;
+// it keeps its subscriber and its history. Any other order, and one the ledger
+// does not know, is left as it is.
+func (l *Ledger) Reopen(ctx context.Context, k order.Key, now time.Time) error {
+	_, _, err := l.update(ctx, k,
+		"SET #state = :to, #updated = :now REMOVE #reason",
+		"#state IN (:sent, :skipped, :failed) AND #updated < :now",
+		item{
+			":to":      text(string(order.Queued)),
+			":sent":    text(string(order.Sent)),
+			":skipped": text(string(order.Skipped)),
+			":failed":  text(string(order.Failed)),
+			":now":     moment(now),
+		})
+	return wrap(err, "reopen", k)
+}
+
 // Get returns the record, ok false if the ledger has none. The read is
 // strongly consistent.
 func (l *Ledger) Get(ctx context.Context, k order.Key) (r order.Record, ok bool, err error) {

@@ -50,6 +50,7 @@ func TestLedgerFailures(t *testing.T) {
 				"Claim":  claimErr,
 				"Note":   l.Note(t.Context(), key, "a", 1, now),
 				"Finish": l.Finish(t.Context(), key, "a", order.Sent, "", false, now),
+				"Reopen": l.Reopen(t.Context(), key, now),
 				"Get":    getErr,
 			} {
 				if got := fault.KindOf(err); err == nil || got != tt.want {
@@ -84,6 +85,14 @@ func TestLedgerLostAnswers(t *testing.T) {
 		l := dynamo.NewLedger(updates(t, item{"state": s("queued"), "queued": n(nowMilli), "updated": n(nowMilli)}), "ledger")
 		if err := l.Queue(t.Context(), key, now); err != nil {
 			t.Errorf("Queue = %v, want nil", err)
+		}
+	})
+	t.Run("Reopen", func(t *testing.T) {
+		t.Parallel()
+		for _, there := range []item{{"state": s("queued"), "updated": n(nowMilli)}, mine, nil} {
+			if err := dynamo.NewLedger(updates(t, there), "ledger").Reopen(t.Context(), key, now); err != nil {
+				t.Errorf("Reopen of %v = %v, want nil", there["state"], err)
+			}
 		}
 	})
 	t.Run("Claim", func(t *testing.T) {

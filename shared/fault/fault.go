@@ -51,6 +51,7 @@ type Error struct {
 	Member  string    // the member of the input that is wrong, "" if none
 	Message string    // one sentence for the caller, "" for the kind's own
 	RetryAt time.Time // earliest time a new try makes sense, zero if unknown
+	Detail  any       // more for the caller, as JSON; nil if the sentence says it all
 	Err     error     // the cause, never shown to a caller
 }
 

@@ -83,6 +83,7 @@ type Deliverer struct {
 		SetSchema(ctx context.Context, id string, version int) error
 	}
 	Phones customer.Phones
+	Bonus  Bonus
 	Now    func() time.Time
 	Log    *slog.Logger
 }
@@ -102,6 +103,30 @@ func (s skip) Error() string { return "skipped: " + s.reason }
 // is at least once: Rule has no way to ask whether it was given for this order,
 // and a lost receipt is worse than one whose flow starts over ("reset").
 func (d *Deliverer) Deliver(ctx context.Context, a account.Account, r *rule.Session, o sitoo.Order, attempt string) error {
+	return d.deliver(ctx, a, r, o, attempt, Live)
+}
+
+// Mode says how an order comes to Rule.
+type Mode struct {
+	// Quiet brings the entry and nothing else: no automation starts, and the
+	// tags that start them are not given.
+	Quiet bool
+	// Count keeps count of the bonus checks that the order used or gives back.
+	Count bool
+	// By is noted in the ledger as the reason of an order that is sent.
+	By string
+}
+
+// Live is how an order comes from the till.
+var Live = Mode{Count: true}
+
+// Quietly is Deliver for an old order: see Mode.
+func (d *Deliverer) Quietly(ctx context.Context, a account.Account, r *rule.Session, o sitoo.Order, attempt string, m Mode) error {
+	m.Quiet = true
+	return d.deliver(ctx, a, r, o, attempt, m)
+}
+
+func (d *Deliverer) deliver(ctx context.Context, a account.Account, r *rule.Session, o sitoo.Order, attempt string, m Mode) error {
 	k := Key{Account: a.ID, Order: o.ID}
 	claim, err := d.Ledger.Claim(ctx, k, attempt, d.Now(), Lease)
 	if err != nil {
@@ -113,8 +138,8 @@ func (d *Deliverer) Deliver(ctx context.Context, a account.Account, r *rule.Sess
 		}
 		return nil
 	}
-	uncertain, err := d.write(ctx, a, r, o, claim)
-	state, reason := Sent, ""
+	uncertain, err := d.write(ctx, a, r, o, claim, m)
+	state, reason := Sent, m.By
 	if err != nil {
 		state, reason = Waiting, reasonOf(err)
 		if s, ok := errors.AsType[skip](err); ok {
@@ -154,7 +179,16 @@ func reasonOf(err error) string {
 
 // write does the work of one attempt. uncertain says, with an error, that the
 // entry may be in Rule all the same.
-func (d *Deliverer) write(ctx context.Context, a account.Account, r *rule.Session, o sitoo.Order, claim Claim) (uncertain bool, err error) {
+func (d *Deliverer) write(ctx context.Context, a account.Account, r *rule.Session, o sitoo.Order, claim Claim, m Mode) (uncertain bool, err error) {
+	if m.Count {
+		if err := d.count(ctx, r, a.ID, o, claim.Attempt); err != nil {
+			if !hopeless(err) {
+				return claim.Uncertain, err
+			}
+			// It would be the same the next time, and must not cost an order.
+			d.Log.ErrorContext(ctx, "the order's bonus checks cannot be counted", "account", a.ID, "order", o.ID, "error", err)
+		}
+	}
 	p, ok := PersonOf(o)
 	if !ok {
 		return false, skip{"the order names no customer"}
@@ -170,7 +204,7 @@ func (d *Deliverer) write(ctx context.Context, a account.Account, r *rule.Sessio
 		}
 	}
 	if !found {
-		if sub, uncertain, err = d.append(ctx, a, r, p, o, entry, claim); err != nil {
+		if sub, uncertain, err = d.append(ctx, a, r, p, o, entry, claim, m); err != nil {
 			return uncertain, err
 		}
 	}
@@ -180,6 +214,9 @@ func (d *Deliverer) write(ctx context.Context, a account.Account, r *rule.Sessio
 		if err := d.fill(ctx, a, r, sub, o.ID, entry); err != nil {
 			return true, err
 		}
+	}
+	if m.Quiet {
+		return false, nil
 	}
 	tag := PurchaseTag
 	if Kind(o) == Return {
@@ -195,12 +232,12 @@ func (d *Deliverer) write(ctx context.Context, a account.Account, r *rule.Sessio
 }
 
 // append begins the entry, at whom the order names. uncertain as in write.
-func (d *Deliverer) append(ctx context.Context, a account.Account, r *rule.Session, p Person, o sitoo.Order, entry []rule.Field, claim Claim) (sub int64, uncertain bool, err error) {
+func (d *Deliverer) append(ctx context.Context, a account.Account, r *rule.Session, p Person, o sitoo.Order, entry []rule.Field, claim Claim, m Mode) (sub int64, uncertain bool, err error) {
 	candidates := []func() (int64, error){}
 	if p.ContactID != 0 {
 		candidates = append(candidates, func() (int64, error) { return p.ContactID, nil })
 	}
-	candidates = append(candidates, func() (int64, error) { return d.person(ctx, r, p, o) })
+	candidates = append(candidates, func() (int64, error) { return d.person(ctx, r, p, o, m) })
 	// The first entry of an account takes more than one request: one that makes
 	// the group, historical from the start, since nothing but a new entry can;
 	// then fill.
@@ -294,7 +331,7 @@ func notYet(err error) error {
 // receipt sent to a relative's address does not join two people; and what else
 // the order says of its customer is kept only where Rule knows nothing of the
 // person yet.
-func (d *Deliverer) person(ctx context.Context, r *rule.Session, p Person, o sitoo.Order) (int64, error) {
+func (d *Deliverer) person(ctx context.Context, r *rule.Session, p Person, o sitoo.Order, m Mode) (int64, error) {
 	number := ""
 	if p.Phone != "" {
 		number, _ = d.Phones(p.Phone)
@@ -304,7 +341,7 @@ func (d *Deliverer) person(ctx context.Context, r *rule.Session, p Person, o sit
 		if k.Zero() {
 			continue
 		}
-		sub, err := r.Upsert(ctx, rule.Upsert{Email: k.Email, Phone: k.Phone, Tags: []string{customer.Tag}})
+		sub, err := upsert(ctx, r, k, m)
 		if err == nil && sub.ID == 0 { // Rule's answer may leave the id out
 			sub, err = r.Subscriber(ctx, k.Identifier())
 		}
@@ -318,6 +355,21 @@ func (d *Deliverer) person(ctx context.Context, r *rule.Session, p Person, o sit
 		return sub.ID, d.introduce(ctx, r, sub, number, o)
 	}
 	return 0, last
+}
+
+// upsert finds or creates a subscriber; quietly, even the tag that marks
+// everybody we write starts nothing.
+func upsert(ctx context.Context, r *rule.Session, k customer.Key, m Mode) (rule.Subscriber, error) {
+	who := rule.Upsert{Email: k.Email, Phone: k.Phone}
+	if !m.Quiet {
+		who.Tags = []string{customer.Tag}
+		return r.Upsert(ctx, who)
+	}
+	many, err := r.UpsertMany(ctx, []rule.Upsert{who}, []string{customer.Tag})
+	if err != nil || len(many.Subscribers) != 1 {
+		return rule.Subscriber{}, err
+	}
+	return many.Subscribers[0], nil
 }
 
 // introduce tells Rule what an order says of somebody of whom it knows only the

@@ -144,12 +144,11 @@ func viewOf(o sitoo.Order) *view {
 	v := &view{Order: o, kind: Kind(o)}
 	var names, skus, groups, payments, vouchers, checks distinct
 	for _, i := range o.Items {
-		gross := decimal.NewFromInt(1).Add(i.VATPercent.Div(hundred))
 		// Sitoo's per-unit amounts are net; a customer reads gross. The price
 		// before discount follows from the row, so that the row always adds up:
 		// quantity x price - discount = total.
 		total := i.Net.Add(i.VAT)
-		discount := i.Discount.Mul(i.Quantity).Mul(gross).Round(2)
+		discount := grossDiscount(i)
 		price := decimal.Zero
 		if !i.Quantity.IsZero() {
 			price = total.Add(discount).Div(i.Quantity)

@@ -9,8 +9,9 @@ import (
 // State is where an order is on its way to Rule.
 type State string
 
-// The states of an order. Sent and Skipped are final; Failed is final for the
-// message that carried the order, but the same order sent again is tried again.
+// The states of an order. Sent and Skipped are final unless somebody reopens the
+// order; Failed is final for the message that carried the order, but the same
+// order sent again is tried again.
 const (
 	Queued  State = "queued"  // accepted from Sitoo, waiting
 	Working State = "working" // an attempt holds the lease
@@ -74,6 +75,11 @@ type Ledger interface {
 	// frees the lease. uncertain says that the entry may have been written all
 	// the same. ErrLost if the lease is another's.
 	Finish(ctx context.Context, k Key, attempt string, s State, reason string, uncertain bool, now time.Time) error
+	// Reopen makes an order that was Sent, Skipped or Failed before now Queued
+	// again, for one whose entry turns out not to be in Rule. It keeps its
+	// subscriber and its history; any other order, and one the ledger does not
+	// know, is left as it is, which is not an error.
+	Reopen(ctx context.Context, k Key, now time.Time) error
 	// Get returns the record, ok false if the ledger has none.
 	Get(ctx context.Context, k Key) (r Record, ok bool, err error)
 }

@@ -2,6 +2,7 @@ package order_test
 
 import (
 	"context"
+	"crypto/rand"
 	"encoding/json"
 	"errors"
 	"log/slog"
@@ -13,10 +14,12 @@ import (
 	"sitoo-rule/local/fakerule"
 	"sitoo-rule/local/memory"
 	"sitoo-rule/shared/account"
+	"sitoo-rule/shared/bonus"
 	"sitoo-rule/shared/customer/phone"
 	"sitoo-rule/shared/fault"
 	"sitoo-rule/shared/order"
 	"sitoo-rule/shared/rule"
+	"sitoo-rule/shared/worker"
 )
 
 var now = time.Date(2026, 3, 2, 9, 0, 0, 0, time.UTC)
@@ -29,6 +32,11 @@ func (d direct) RoundTrip(r *http.Request) (*http.Response, error) {
 	d.h.ServeHTTP(w, r)
 	return w.Result(), nil
 }
+
+// nowhere takes every message.
+type nowhere struct{}
+
+func (nowhere) Send(context.Context, worker.Message) error { return nil }
 
 // directory is an order.Directory of one account.
 type directory struct {
@@ -53,8 +61,10 @@ func newWorker(t *testing.T) (*order.Worker, *fakerule.Server) {
 	if err := accounts.Create(t.Context(), account.Account{ID: "a", Schema: order.SchemaVersion}); err != nil {
 		t.Fatal(err)
 	}
+	log := slog.New(slog.DiscardHandler)
+	checks := &bonus.Service{Store: &memory.Bonus{}, Syncs: nowhere{}, Log: log, Now: clock, NewID: rand.Text}
 	return &order.Worker{
-		Deliverer: &order.Deliverer{Ledger: &memory.Ledger{}, Accounts: accounts, Phones: phone.Parser("SE"), Now: clock, Log: slog.New(slog.DiscardHandler)},
+		Deliverer: &order.Deliverer{Ledger: &memory.Ledger{}, Accounts: accounts, Phones: phone.Parser("SE"), Bonus: checks, Now: clock, Log: log},
 		Directory: directory{Accounts: accounts},
 		Rule:      rule.New(rule.Config{URL: "http://rule.example", HTTP: &http.Client{Transport: direct{server}}, Now: clock, Pause: -1}),
 	}, server

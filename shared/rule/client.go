@@ -76,6 +76,7 @@ type limits struct {
 	mu    sync.Mutex
 	until time.Time
 	usage Usage
+	told  time.Time // when Rule last said something of the usage
 }
 
 // maxLimits bounds how many accounts a process remembers.
@@ -178,6 +179,22 @@ func (s *Session) Usage() Usage {
 	return s.usage
 }
 
+// usageLasts is how long bulk work goes by what Rule said of the budget. Only
+// calls tell how it is now, so a crowded account gets one to find out with.
+const usageLasts = time.Minute
+
+// Crowded tells bulk work to leave the account to the tills for now: of the
+// requests or of the errors that Rule allows in 10 minutes, more than percent
+// are used up. It goes by the latest answer that this process got for the
+// account; what is not known, or was said over a minute ago, crowds nobody.
+func (s *Session) Crowded(percent int) bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	over := func(used, allowed int) bool { return allowed >= 0 && used*100 > allowed*percent }
+	return s.c.now().Sub(s.told) <= usageLasts &&
+		(over(s.usage.Used, s.usage.Allowed) || over(s.usage.ErrorsShare, s.usage.ErrorLimit))
+}
+
 // BlockedUntil returns until when Rule wants no calls, zero or past if it does.
 func (s *Session) BlockedUntil() time.Time {
 	s.mu.Lock()
@@ -190,8 +207,9 @@ type call struct {
 	method  string
 	path    string // from /v2 or /v3 on, already escaped
 	query   url.Values
-	body    any // marshalled to JSON; nil for none
-	out     any // decoded from a 2xx answer; nil if the answer does not matter
+	body    any  // marshalled to JSON; nil for none
+	out     any  // decoded from a 2xx answer; nil if the answer does not matter
+	empty   bool // an answer of nothing will do, though there is an out
 	repeats bool
 }
 
@@ -207,15 +225,21 @@ func (s *Session) do(ctx context.Context, c call) error {
 			return fault.Wrap(fault.Internal, err, "encode %s", what)
 		}
 	}
+	uncertain := false
 	for try := 1; ; try++ {
 		if until := s.BlockedUntil(); s.c.now().Before(until) {
-			return &fault.Error{Kind: fault.Busy, RetryAt: until, Err: &Error{What: what, Text: "not sent: Rule's block is not over", ours: true}}
+			return &fault.Error{Kind: fault.Busy, RetryAt: until, Err: &Error{What: what, Text: "not sent: Rule's block is not over", Uncertain: uncertain, ours: true}}
 		}
 		err := s.once(ctx, c, what, body)
 		if err == nil {
 			return nil
 		}
 		e, _ := errors.AsType[*Error](err)
+		// What the first try may have done is not undone by how the second ended.
+		if e != nil && uncertain {
+			e.Uncertain = true
+		}
+		uncertain = e != nil && e.Uncertain
 		// 4xx would be the same again and counts against the shop's error
 		// share; what may have happened is repeated only where that is safe.
 		again := try == 1 && fault.KindOf(err) == fault.Unavailable && (c.repeats || !e.Uncertain)
@@ -293,9 +317,10 @@ func (s *Session) once(ctx context.Context, c call, what string, body []byte) er
 	// does not matter.
 	err = nil
 	switch {
+	case len(bytes.TrimSpace(answer)) == 0 && (c.out == nil || c.empty):
 	case c.out != nil:
 		err = json.Unmarshal(answer, c.out)
-	case len(bytes.TrimSpace(answer)) > 0:
+	default:
 		err = json.Unmarshal(answer, new(json.RawMessage))
 	}
 	if err != nil {
@@ -338,7 +363,7 @@ func (s *Session) note(h http.Header) {
 		"X-ErrorPercent-Limit": &s.usage.ErrorLimit, "X-ErrorPercent-Current": &s.usage.ErrorsShare,
 	} {
 		if v, err := strconv.ParseFloat(h.Get(name), 64); err == nil && v >= 0 && v < 1e9 {
-			*to = int(v)
+			*to, s.told = int(v), s.c.now()
 		}
 	}
 }

@@ -68,6 +68,24 @@ func (e *Error) Names(member string) bool {
 	return false
 }
 
+// Entries returns which subscribers of an UpsertMany a refusal is about, by
+// their places in the list, ascending; none if it does not say. Rule names them
+// as "subscribers.3.phone_number" (assumed).
+func (e *Error) Entries() []int {
+	var list []int
+	for name := range e.Fields {
+		parts := strings.Split(name, ".")
+		if len(parts) < 2 || parts[0] != "subscribers" || strings.Trim(parts[1], "0123456789") != "" {
+			continue
+		}
+		if i, err := strconv.Atoi(parts[1]); err == nil && i < maxBulk {
+			list = append(list, i)
+		}
+	}
+	slices.Sort(list)
+	return slices.Compact(list)
+}
+
 // WithoutRefused returns fields less those that a refusal is about. dropped is
 // false if err is no refusal of custom fields, or does not say which. Rule names
 // a field by its key, by its name or by its place in the request (assumed:

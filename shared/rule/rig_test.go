@@ -189,6 +189,16 @@ var calls = []struct {
 		_, err := s.Upsert(ctx, rule.Upsert{Email: "kund.ett@example.com", Tags: []string{"Sitoo"}})
 		return err
 	}},
+	{"upsert many", true, func(ctx context.Context, s *rule.Session) error {
+		_, err := s.UpsertMany(ctx, []rule.Upsert{
+			{Email: "kund.ett@example.com", Phone: "+46701740605", Fields: []rule.Field{
+				{Group: "Sitoo-Contact", Name: "bonuschecks", Type: rule.JSON, Value: raw(`[{"bonuscheckid":"bc-1001","value":"100.00"}]`)},
+			}},
+			{Email: "kund.tva@example.com"},
+			{Phone: "+46701740607"},
+		}, []string{"Sitoo"})
+		return err
+	}},
 	{"update", true, func(ctx context.Context, s *rule.Session) error {
 		email, none := "kund.tva@example.com", ""
 		_, err := s.Update(ctx, 255934461, rule.Change{Email: &email, Phone: &none, Tags: []string{"Sitoo"}, Fields: []rule.Field{

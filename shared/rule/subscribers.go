@@ -270,6 +270,18 @@ type Upsert struct {
 // subscribers; nothing was written then (assumed). An answer without an id
 // gives a Subscriber whose ID is 0.
 func (s *Session) Upsert(ctx context.Context, u Upsert) (Subscriber, error) {
+	var out struct {
+		Subscriber Subscriber `json:"subscriber"`
+	}
+	err := s.do(ctx, call{
+		method: http.MethodPost, path: "/v2/subscribers", repeats: true, out: &out,
+		body: map[string]any{"update_on_duplicate": true, "tags": u.Tags, "subscribers": u.entry()},
+	})
+	return out.Subscriber, err
+}
+
+// entry returns the upsert as an entry of "subscribers".
+func (u Upsert) entry() map[string]any {
 	who := map[string]any{}
 	if u.Email != "" {
 		who["email"] = u.Email
@@ -280,14 +292,7 @@ func (s *Session) Upsert(ctx context.Context, u Upsert) (Subscriber, error) {
 	if len(u.Fields) > 0 {
 		who["fields"] = u.Fields
 	}
-	var out struct {
-		Subscriber Subscriber `json:"subscriber"`
-	}
-	err := s.do(ctx, call{
-		method: http.MethodPost, path: "/v2/subscribers", repeats: true, out: &out,
-		body: map[string]any{"update_on_duplicate": true, "tags": u.Tags, "subscribers": who},
-	})
-	return out.Subscriber, err
+	return who
 }
 
 // Change is an update of a subscriber. A nil identifier stays as it is, an

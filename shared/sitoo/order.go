@@ -52,8 +52,12 @@ const Unsaid = -999
 
 // Item is a row of an order. Quantity and totals are negative on a return.
 type Item struct {
-	Name, SKU, Attributes    string
-	Quantity                 decimal.Decimal
+	ID                    string // unique in its order only, "" if the row has none
+	Name, SKU, Attributes string
+	Quantity              decimal.Decimal
+	// Units is what per-unit amounts are multiplied by: Quantity, of weighed
+	// goods times the weight of one (two bags of 250 g at a price per kg: 0.5).
+	Units                    decimal.Decimal
 	VATPercent               decimal.Decimal
 	Net, VAT                 decimal.Decimal // of the row
 	Discount                 decimal.Decimal // per unit, net
@@ -110,12 +114,18 @@ func DecodeOrder(body []byte) (Order, error) {
 			o.fail("orderitems", "has more than %d rows", maxRows)
 			return
 		}
-		out.Items = append(out.Items, Item{
+		item := Item{
+			ID:   strings.TrimSpace(i.text("orderitemid")),
 			Name: i.text("productname"), SKU: i.text("sku"), Attributes: i.text("productattributes"),
 			Quantity: i.money("quantity"), VATPercent: i.money("vatvalue"),
 			Net: i.money("moneyitemtotal_net"), VAT: i.money("moneyitemtotal_vat"), Discount: i.money("moneydiscount"),
 			VoucherName: i.text("vouchername"), VoucherCode: i.text("vouchercode"), Additional: i.texts("additionaldata"),
-		})
+			Units: i.money("decimalquantitytotal"),
+		}
+		if item.Units.IsZero() {
+			item.Units = item.Quantity
+		}
+		out.Items = append(out.Items, item)
 	})
 	o.objects("payments", func(p object) {
 		out.Payments = append(out.Payments, Payment{Name: p.text("name"), Amount: p.money("moneyamount"), Additional: p.texts("additionaldata")})
@@ -156,13 +166,25 @@ func (o object) date(name string) time.Time {
 	if s == "" || s == "0" {
 		return time.Time{}
 	}
+	t, ok := moment(s, time.RFC3339)
+	if !ok {
+		o.fail(name, "is not a moment in time, seconds since 1970 such as 1727433600 are expected")
+	}
+	return t
+}
+
+// moment reads seconds since 1970 or one of the layouts, between 1970 and 2200.
+func moment(s string, layouts ...string) (time.Time, bool) {
 	if secs, err := strconv.ParseInt(s, 10, 64); err == nil {
 		if secs > 0 && secs < 7_000_000_000 { // until the year 2191
-			return time.Unix(secs, 0).UTC()
+			return time.Unix(secs, 0).UTC(), true
 		}
-	} else if t, err := time.Parse(time.RFC3339, s); err == nil && t.Year() > 1970 && t.Year() < 2200 {
-		return t.UTC()
+		return time.Time{}, false
 	}
-	o.fail(name, "is not a moment in time, seconds since 1970 such as 1727433600 are expected")
-	return time.Time{}
+	for _, layout := range layouts {
+		if t, err := time.Parse(layout, s); err == nil && t.Year() > 1970 && t.Year() < 2200 {
+			return t.UTC(), true
+		}
+	}
+	return time.Time{}, false
 }

@@ -44,8 +44,8 @@ func TestDecodeOrder(t *testing.T) {
 				"crm-customerid": "c0ffee00-0000-4000-8000-000000000001", "crm-membernumber": "700001",
 			},
 			Items: []sitoo.Item{
-				{Name: "Merino Sweater", SKU: "SW-100-M", Attributes: "Color: Navy, Size: M", Quantity: one, VATPercent: dec("25"), Net: dec("639.20"), VAT: dec("159.80"), Discount: zero, Additional: goods},
-				{Name: "Wool Socks", SKU: "SO-200-39", Attributes: "Size: 39-42", Quantity: one, VATPercent: dec("25"), Net: dec("63.92"), VAT: dec("15.98"), Discount: zero, Additional: goods},
+				{ID: "0", Name: "Merino Sweater", SKU: "SW-100-M", Attributes: "Color: Navy, Size: M", Quantity: one, Units: one, VATPercent: dec("25"), Net: dec("639.20"), VAT: dec("159.80"), Discount: zero, Additional: goods},
+				{ID: "1", Name: "Wool Socks", SKU: "SO-200-39", Attributes: "Size: 39-42", Quantity: one, Units: one, VATPercent: dec("25"), Net: dec("63.92"), VAT: dec("15.98"), Discount: zero, Additional: goods},
 			},
 			Payments: []sitoo.Payment{{Name: "Cash", Amount: dec("879.00"), Additional: map[string]string{}}},
 		},
@@ -57,9 +57,9 @@ func TestDecodeOrder(t *testing.T) {
 				"store-externalid": "200", "store-name": "Example Concept Store", "voyado-contactid": "c0ffee00-0000-4000-8000-000000000002", "voyado-membernumber": "700002",
 			},
 			Items: []sitoo.Item{
-				{Name: "Rain Jacket", SKU: "JA-300-L", Attributes: "Size: L", Quantity: one, VATPercent: dec("25"), Net: dec("720.00"), VAT: dec("180.00"), Discount: dec("80.00"), VoucherName: "Bonus check 100 kr", Additional: map[string]string{"crm-bonuscheckid": "bc-000123", "product-group-name": "Common Goods"}},
-				{Name: "Trail Guide", SKU: "BK-001", Quantity: one, VATPercent: dec("6"), Net: dec("180.00"), VAT: dec("10.80"), Discount: dec("20.00"), VoucherName: "10% off books", VoucherCode: "BOOK10", Additional: map[string]string{"product-group-name": "Books"}},
-				{Name: "Coffee Beans", SKU: "CF-250", Quantity: dec("2"), VATPercent: dec("12"), Net: dec("100.00"), VAT: dec("12.00"), Additional: map[string]string{"product-group-name": "Food"}},
+				{ID: "0", Name: "Rain Jacket", SKU: "JA-300-L", Attributes: "Size: L", Quantity: one, Units: one, VATPercent: dec("25"), Net: dec("720.00"), VAT: dec("180.00"), Discount: dec("80.00"), VoucherName: "Bonus check 100 kr", Additional: map[string]string{"crm-bonuscheckid": "bc-000123", "product-group-name": "Common Goods"}},
+				{ID: "1", Name: "Trail Guide", SKU: "BK-001", Quantity: one, Units: one, VATPercent: dec("6"), Net: dec("180.00"), VAT: dec("10.80"), Discount: dec("20.00"), VoucherName: "10% off books", VoucherCode: "BOOK10", Additional: map[string]string{"product-group-name": "Books"}},
+				{ID: "2", Name: "Coffee Beans", SKU: "CF-250", Quantity: dec("2"), Units: dec("2"), VATPercent: dec("12"), Net: dec("100.00"), VAT: dec("12.00"), Additional: map[string]string{"product-group-name": "Food"}},
 			},
 			Payments: []sitoo.Payment{{Name: "Card", Amount: dec("1202.80"), Additional: map[string]string{"verifone-card-masked-pan": "************0000"}}},
 		},
@@ -73,7 +73,7 @@ func TestDecodeOrder(t *testing.T) {
 				"crm-customerid": "c0ffee00-0000-4000-8000-000000000001", "crm-membernumber": "700001",
 			},
 			Items: []sitoo.Item{{
-				Name: "Merino Sweater", SKU: "SW-100-M", Attributes: "Color: Navy, Size: M", Quantity: dec("-1"), VATPercent: dec("25"), Net: dec("-639.20"), VAT: dec("-159.80"),
+				ID: "0", Name: "Merino Sweater", SKU: "SW-100-M", Attributes: "Color: Navy, Size: M", Quantity: dec("-1"), Units: dec("-1"), VATPercent: dec("25"), Net: dec("-639.20"), VAT: dec("-159.80"),
 				Additional: map[string]string{"pos-originalsales-orderitemid": "0", "reasoncode-return": "101", "return-warehouseid": "9"},
 			}},
 			Payments: []sitoo.Payment{{Name: "Cash", Amount: dec("-799.00"), Additional: map[string]string{"pos-originalsales-payment-index": "0"}}},
@@ -111,7 +111,7 @@ func TestDecodeOrderLiberal(t *testing.T) {
 			func(o *sitoo.Order) {
 				o.ID, o.CreditID, o.State, o.Type = 210334, 7, 10, 100
 				o.Date = time.Unix(1727433600, 0).UTC()
-				o.Items = []sitoo.Item{{Quantity: dec("-2"), VATPercent: dec("25")}}
+				o.Items = []sitoo.Item{{Quantity: dec("-2"), Units: dec("-2"), VATPercent: dec("25")}}
 			},
 		},
 		"strings as numbers": {
@@ -134,7 +134,7 @@ func TestDecodeOrderLiberal(t *testing.T) {
 			func(*sitoo.Order) {},
 		},
 		"null in rows": {
-			`{"orderid":1,"orderitems":[{"productname":null,"sku":null,"quantity":null,"vatvalue":null,"moneyitemtotal_net":null,"moneydiscount":null,"additionaldata":null}],"payments":[{"name":null,"moneyamount":null}]}`,
+			`{"orderid":1,"orderitems":[{"orderitemid":null,"productname":null,"sku":null,"quantity":null,"vatvalue":null,"moneyitemtotal_net":null,"moneydiscount":null,"additionaldata":null}],"payments":[{"name":null,"moneyamount":null}]}`,
 			func(o *sitoo.Order) { o.Items, o.Payments = []sitoo.Item{{}}, []sitoo.Payment{{}} },
 		},
 		"empty lists":                         {`{"orderid":1,"orderitems":[],"payments":[],"additionaldata":{}}`, func(o *sitoo.Order) { o.Additional = map[string]string{} }},
@@ -142,6 +142,23 @@ func TestDecodeOrderLiberal(t *testing.T) {
 		"additional data with more than texts": {
 			`{"orderid":1,"additionaldata":{"a":"x","b":{"c":1},"d":[1],"e":null,"f":7,"g":false}}`,
 			func(o *sitoo.Order) { o.Additional = map[string]string{"a": "x", "e": "", "f": "7", "g": "false"} },
+		},
+		"rows by weight": {
+			`{"orderid":1,"orderitems":[{"quantity":2,"decimalunitquantity":"0.250","decimalquantitytotal":"0.500"},{"quantity":-1,"decimalquantitytotal":-0.25},
+				{"quantity":3,"decimalquantitytotal":null},{"quantity":3,"decimalquantitytotal":"0.000"},{"decimalquantitytotal":"1.000"}]}`,
+			func(o *sitoo.Order) {
+				o.Items = []sitoo.Item{
+					{Quantity: dec("2"), Units: dec("0.5")},
+					{Quantity: dec("-1"), Units: dec("-0.25")},
+					{Quantity: dec("3"), Units: dec("3")},
+					{Quantity: dec("3"), Units: dec("3")},
+					{Units: dec("1")},
+				}
+			},
+		},
+		"a row's id in every form": {
+			`{"orderid":1,"orderitems":[{"orderitemid":0},{"orderitemid":"1"},{"orderitemid":" 2 "},{"orderitemid":"{3CCB}"},{"orderitemid":""},{}]}`,
+			func(o *sitoo.Order) { o.Items = []sitoo.Item{{ID: "0"}, {ID: "1"}, {ID: "2"}, {ID: "{3CCB}"}, {}, {}} },
 		},
 		"a date in words":      {`{"orderid":1,"orderdate":"2024-09-27T12:40:00+02:00"}`, func(o *sitoo.Order) { o.Date = time.Unix(1727433600, 0).UTC() }},
 		"no date":              {`{"orderid":1,"orderdate":0}`, func(*sitoo.Order) {}},
@@ -196,6 +213,8 @@ func TestDecodeOrderRefuses(t *testing.T) {
 		"a row that is none":    {`{"orderid":1,"orderitems":[{},7]}`, "orderitems[1]", "not an object"},
 		"a null row":            {`{"orderid":1,"orderitems":[null]}`, "orderitems[0]", "not an object"},
 		"a member of a row":     {`{"orderid":1,"orderitems":[{},{},{"quantity":"två"}]}`, "orderitems[2].quantity", "not an amount"},
+		"a weight":              {`{"orderid":1,"orderitems":[{"decimalquantitytotal":"ett kilo"}]}`, "orderitems[0].decimalquantitytotal", "not an amount"},
+		"a row's id":            {`{"orderid":1,"orderitems":[{"orderitemid":[0]}]}`, "orderitems[0].orderitemid", "not a string"},
 		"a text of a row":       {`{"orderid":1,"orderitems":[{"sku":{}}]}`, "orderitems[0].sku", "not a string"},
 		"a key of a row":        {`{"orderid":1,"orderitems":[{"additionaldata":"x"}]}`, "orderitems[0].additionaldata", "not an object"},
 		"a member of a payment": {`{"orderid":1,"payments":[{"moneyamount":"NaN"}]}`, "payments[0].moneyamount", "not an amount"},

@@ -34,8 +34,8 @@ func TestDeadline(t *testing.T) {
 		make func(r *rig) lambda.Handler
 		in   request
 	}{
-		"find":      {func(r *rig) lambda.Handler { return r.ContactFind(r.customers) }, request{QueryStringParameters: map[string]string{"key": "0701740605"}}},
-		"get":       {func(r *rig) lambda.Handler { return r.ContactGet(r.customers) }, request{PathParameters: map[string]string{"contactid": "255934461"}}},
+		"find":      {func(r *rig) lambda.Handler { return r.ContactFind(r.customers, r.bonus) }, request{QueryStringParameters: map[string]string{"key": "0701740605"}}},
+		"get":       {func(r *rig) lambda.Handler { return r.ContactGet(r.customers, r.bonus) }, request{PathParameters: map[string]string{"contactid": "255934461"}}},
 		"add":       {func(r *rig) lambda.Handler { return r.ContactAdd(r.customers) }, request{Body: `{"email":"ny@example.com","acceptedconsents":["11"]}`}},
 		"update":    {func(r *rig) lambda.Handler { return r.ContactUpdate(r.customers) }, request{PathParameters: map[string]string{"contactid": "255934461"}, Body: `{"namefirst":"Ny"}`}},
 		"consents":  {func(r *rig) lambda.Handler { return r.ConsentList(r.customers) }, request{}},
@@ -126,7 +126,7 @@ func TestDeadlineOfABlock(t *testing.T) {
 					t.Fatal(err)
 				}
 				start := time.Now()
-				out, err := r.ContactFind(r.customers).Invoke(t.Context(), payload)
+				out, err := r.ContactFind(r.customers, r.bonus).Invoke(t.Context(), payload)
 				if took := time.Since(start); err != nil || took < 6900*time.Millisecond || took > 8*time.Second || !strings.Contains(string(out), `"statusCode":503`) {
 					t.Errorf("it took %s (%v), want a 503 close to 8 s and no later: %s", took, err, out)
 				}
@@ -165,7 +165,7 @@ func TestOrderOfARefusedKey(t *testing.T) {
 		}
 		return res.StatusCode
 	}
-	if got := status(r.ContactGet(r.customers), request{Headers: headers, PathParameters: map[string]string{"contactid": "255934461"}}); got != 401 {
+	if got := status(r.ContactGet(r.customers, r.bonus), request{Headers: headers, PathParameters: map[string]string{"contactid": "255934461"}}); got != 401 {
 		t.Fatalf("status %d with a revoked key, want 401", got)
 	}
 	var sent int

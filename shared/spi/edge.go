@@ -23,6 +23,7 @@ import (
 
 	"sitoo-rule/shared/account"
 	"sitoo-rule/shared/fault"
+	"sitoo-rule/shared/handler"
 	"sitoo-rule/shared/rule"
 	"sitoo-rule/shared/sitoo"
 )
@@ -54,10 +55,14 @@ type Request struct {
 	ID      string // API Gateway's request id
 	Path    map[string]string
 	Query   map[string]string
-	Body    []byte // passed sitoo.Check if the operation takes a body
-	Log     *slog.Logger
+	Body    []byte // passed the option's check if the operation takes a body
+	// ContentType and Disposition are the headers that describe a body, "" if
+	// the request has none.
+	ContentType, Disposition string
+	Log                      *slog.Logger
 
-	note []any // what the operation adds to its log line
+	note  []any  // what the operation adds to its log line
+	token string // the shop's API key
 }
 
 // Note adds to the operation's log line. Values are never personal.
@@ -68,15 +73,18 @@ type Operation func(ctx context.Context, r *Request) (any, error)
 
 // option tells operations apart.
 type option struct {
-	body    int  // longest body, 0 for an operation without one
-	durable bool // what it takes must not be lost: see account.Directory.Accepted
+	body    int                // longest body, 0 for an operation without one
+	check   func([]byte) error // of the body, sitoo.Check if nil
+	durable bool               // what it takes must not be lost: see account.Directory.Accepted
+	status  int                // of an answer that is no error, 200 if zero
+	budget  time.Duration      // if no till waits, and more than the edge's is needed
 }
 
 // handler makes an operation a Lambda handler.
 func (e *Edge) handler(name string, o option, op Operation) lambda.Handler {
-	return lambda.NewHandler(func(ctx context.Context, in events.APIGatewayProxyRequest) (out events.APIGatewayProxyResponse, _ error) {
+	return handler.Of(func(ctx context.Context, in events.APIGatewayProxyRequest) (out events.APIGatewayProxyResponse, _ error) {
 		start := time.Now()
-		ctx, cancel := context.WithTimeout(ctx, cmp.Or(e.Budget, defaultBudget))
+		ctx, cancel := context.WithTimeout(ctx, max(cmp.Or(e.Budget, defaultBudget), o.budget))
 		defer cancel()
 		id := in.RequestContext.RequestID
 		log := e.Log.With("operation", name, "request", id)
@@ -95,6 +103,9 @@ func (e *Edge) handler(name string, o option, op Operation) lambda.Handler {
 			value, err = e.run(ctx, o, op, r, in)
 		}()
 		out = answer(value, err, e.Now())
+		if err == nil && o.status != 0 {
+			out.StatusCode = o.status
+		}
 		e.log(ctx, r, out.StatusCode, err, time.Since(start))
 		return out, nil
 	})
@@ -136,15 +147,22 @@ func (e *Edge) run(ctx context.Context, o option, op Operation, r *Request, in e
 		if r.Body, err = body(in, o.body); err != nil {
 			return nil, err
 		}
-		if err := sitoo.Check(r.Body); err != nil {
+		check := o.check
+		if check == nil {
+			check = sitoo.Check
+		}
+		if err := check(r.Body); err != nil {
 			return nil, err
 		}
+		r.ContentType, r.Disposition = header(in, "Content-Type"), header(in, "Content-Disposition")
 	}
+	r.token = token
 	acc := r.Account.ID
 	r.Rule = e.Rule.Session(token, r.Account.BlockedUntil, func(ctx context.Context, until time.Time) { e.Accounts.Block(ctx, acc, until) })
 	value, err := op(ctx, r)
 	if err != nil && fault.KindOf(err) == fault.Unauthorized {
-		e.Accounts.Refuse(ctx, acc)
+		// About this key: the account may have a newer one.
+		e.Accounts.Refuse(ctx, account.ID(token))
 	}
 	return value, err
 }
@@ -168,18 +186,7 @@ func body(in events.APIGatewayProxyRequest, limit int) ([]byte, error) {
 // Token finds the API token in a request. How SPI v1 sends it is not published,
 // so every usual form is taken; form names the one that was found, for the log.
 func Token(in events.APIGatewayProxyRequest) (token, form string) {
-	header := func(name string) string {
-		if v, ok := in.Headers[name]; ok {
-			return strings.TrimSpace(v)
-		}
-		for k, v := range in.Headers {
-			if strings.EqualFold(k, name) {
-				return strings.TrimSpace(v)
-			}
-		}
-		return ""
-	}
-	if auth := header("Authorization"); auth != "" {
+	if auth := header(in, "Authorization"); auth != "" {
 		scheme, rest, two := strings.Cut(auth, " ")
 		rest = strings.TrimSpace(rest)
 		switch {
@@ -192,7 +199,7 @@ func Token(in events.APIGatewayProxyRequest) (token, form string) {
 		}
 	}
 	for _, name := range []string{"X-Api-Key", "X-Api-Token"} {
-		if v := header(name); v != "" {
+		if v := header(in, name); v != "" {
 			return v, strings.ToLower(name)
 		}
 	}
@@ -200,6 +207,19 @@ func Token(in events.APIGatewayProxyRequest) (token, form string) {
 		return v, "query"
 	}
 	return "", "none"
+}
+
+// header returns a header, by its name in any case.
+func header(in events.APIGatewayProxyRequest, name string) string {
+	if v, ok := in.Headers[name]; ok {
+		return strings.TrimSpace(v)
+	}
+	for k, v := range in.Headers {
+		if strings.EqualFold(k, name) {
+			return strings.TrimSpace(v)
+		}
+	}
+	return ""
 }
 
 func basic(encoded string) (token, form string) {
@@ -258,7 +278,8 @@ func answer(value any, err error, now time.Time) events.APIGatewayProxyResponse 
 			Error   string `json:"error"`
 			Message string `json:"message"`
 			Member  string `json:"member,omitempty"`
-		}{f.Kind.String(), message, f.Member}
+			Detail  any    `json:"detail,omitempty"`
+		}{f.Kind.String(), message, f.Member, f.Detail}
 	}
 	var b bytes.Buffer
 	enc := json.NewEncoder(&b)

@@ -11,6 +11,8 @@ import (
 	"testing"
 	"time"
 
+	"github.com/aws/aws-lambda-go/lambda"
+
 	"sitoo-rule/local/fakerule"
 	"sitoo-rule/local/memory"
 	"sitoo-rule/shared/account"
@@ -278,7 +280,7 @@ func TestLimits(t *testing.T) {
 	}
 	in := get("", map[string]string{"key": "0701740605"})
 	in.Body = "\xff not JSON"
-	if out := invoke(t, r.ContactFind(r.customers), in); out.StatusCode != 200 {
+	if out := invoke(t, r.ContactFind(r.customers, r.bonus), in); out.StatusCode != 200 {
 		t.Errorf("a GET with a body: %d %s", out.StatusCode, out.Body)
 	}
 }
@@ -387,7 +389,7 @@ func TestHeaderInjection(t *testing.T) {
 	} {
 		for _, h := range []interface {
 			Invoke(context.Context, []byte) ([]byte, error)
-		}{r.ContactAdd(r.customers), r.ContactGet(r.customers), r.ContactFind(r.customers), spi.UnknownRoute(r.Log, r.Now)} {
+		}{r.ContactAdd(r.customers), r.ContactGet(r.customers, r.bonus), r.ContactFind(r.customers, r.bonus), spi.UnknownRoute(r.Log, r.Now)} {
 			out := invoke(t, h, in) // checks the headers
 			if strings.Contains(out.Body, "<script>") {
 				t.Errorf("%s: the answer has it: %s", name, out.Body)
@@ -428,7 +430,7 @@ func TestRefusedKey(t *testing.T) {
 func TestBlocked(t *testing.T) {
 	t.Parallel()
 	r := newRig(t)
-	find := r.ContactFind(r.customers)
+	find := r.ContactFind(r.customers, r.bonus)
 	in := get("", map[string]string{"key": "kund.ett@example.com"})
 	if out := invoke(t, find, in); out.StatusCode != 200 {
 		t.Fatalf("%d %s", out.StatusCode, out.Body)
@@ -449,7 +451,7 @@ func TestFlags(t *testing.T) {
 	t.Parallel()
 	r := newRig(t)
 	for v, extended := range map[string]bool{"": false, "false": false, "0": false, "False": false, "true": true, "1": true, " TRUE ": true} {
-		out := invoke(t, r.ContactGet(r.customers), get("255934461", map[string]string{"include_extended": v}))
+		out := invoke(t, r.ContactGet(r.customers, r.bonus), get("255934461", map[string]string{"include_extended": v}))
 		var card map[string]any
 		if err := json.Unmarshal([]byte(out.Body), &card); err != nil || out.StatusCode != 200 {
 			t.Fatalf("%q: %d %s", v, out.StatusCode, out.Body)
@@ -459,12 +461,12 @@ func TestFlags(t *testing.T) {
 		}
 	}
 	for _, v := range []string{"yes", "2", "kanske", "true,false", "null"} {
-		out := invoke(t, r.ContactFind(r.customers), get("", map[string]string{"key": "0701740605", "include_extended": v}))
+		out := invoke(t, r.ContactFind(r.customers, r.bonus), get("", map[string]string{"key": "0701740605", "include_extended": v}))
 		if f := failure(t, out); out.StatusCode != 400 || f.Member != "include_extended" {
 			t.Errorf("%q: %d %s", v, out.StatusCode, out.Body)
 		}
 	}
-	if out := invoke(t, r.ContactGet(r.customers), get("7", nil)); out.StatusCode != 404 {
+	if out := invoke(t, r.ContactGet(r.customers, r.bonus), get("7", nil)); out.StatusCode != 404 {
 		t.Errorf("nobody: %d %s", out.StatusCode, out.Body)
 	}
 }
@@ -535,29 +537,84 @@ func TestOrderReceive(t *testing.T) {
 	}
 }
 
-// Bonus checks and promotions show as they are stored; what is damaged of them
-// is left out.
+// Bonus checks and promotions that can be used now show; each case of one that
+// cannot has its rule, and what is damaged a line in the log. The customer shows
+// in every case.
 func TestExtended(t *testing.T) {
 	t.Parallel()
+	const good = `{"bonuscheckid":"bc-1","name":"Bonus","value":"49,5"}`
+	const shown = `{"bonuscheckid":"bc-1","name":"Bonus","description":"","value":49.50,"redeemed":false,"dateredeemed":null}`
+	for name, c := range map[string]struct{ field, want, why string }{
+		"none":                  {`[]`, ``, ""},
+		"nothing":               {``, ``, ""},
+		"one":                   {"[" + good + "]", shown, ""},
+		"in part":               {`[{"bonuscheckid":"bc-1","name":"Bonus","value":100,"remaining":49.5}]`, shown, ""},
+		"an unknown member":     {`[{"bonuscheckid":"bc-1","name":"Bonus","value":49.5,"campaign":{"id":7}}]`, shown, ""},
+		"a number as text":      {`[{"bonuscheckid":"bc-1","name":"Bonus","value":"49.50"}]`, shown, ""},
+		"used":                  {`[` + good + `,{"bonuscheckid":"bc-2","value":100,"redeemed":"ja"}]`, shown, "it is used"},
+		"used up":               {`[` + good + `,{"bonuscheckid":"bc-2","value":100,"remaining":0}]`, shown, "it is used"},
+		"worth nothing":         {`[` + good + `,{"bonuscheckid":"bc-2","value":0}]`, shown, "it is worth nothing"},
+		"expired":               {`[` + good + `,{"bonuscheckid":"bc-2","value":1,"validto":"2026-03-01"}]`, shown, "it has expired"},
+		"not yet":               {`[` + good + `,{"bonuscheckid":"bc-2","value":1,"validfrom":"2026-03-03"}]`, shown, "it is not valid yet"},
+		"its last day":          {`[{"bonuscheckid":"bc-1","name":"Bonus","value":49.5,"validfrom":"2026-03-02","validto":"2026-03-02"}]`, shown, ""},
+		"damaged":               {`{not json`, ``, "not in the expected format"},
+		"an object":             {good, ``, "not in the expected format"},
+		"one that is none":      {`[` + good + `,7]`, shown, "it is not an object"},
+		"one without id":        {`[` + good + `,{"value":1}]`, shown, "it has no bonuscheckid"},
+		"one without value":     {`[` + good + `,{"bonuscheckid":"bc-2"}]`, shown, "its value is not an amount"},
+		"more left than value":  {`[` + good + `,{"bonuscheckid":"bc-2","value":1,"remaining":2}]`, shown, "its remaining is not an amount up to its value"},
+		"a day that is none":    {`[` + good + `,{"bonuscheckid":"bc-2","value":1,"validto":"snart"}]`, shown, "its validto is not a date"},
+		"an id that came twice": {`[` + good + `,{"bonuscheckid":"bc-1","value":999}]`, shown, "its id is there twice"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			r := newRig(t)
+			if err := r.rule.SetField(fakerule.DefaultKey, 255934461, 0, "Sitoo-Contact.bonuschecks", c.field); err != nil {
+				t.Fatal(err)
+			}
+			for _, h := range []lambda.Handler{r.ContactGet(r.customers, r.bonus), r.ContactFind(r.customers, r.bonus)} {
+				out := invoke(t, h, get("255934461", map[string]string{"include_extended": "true", "key": "0701740605"}))
+				for _, want := range []string{`"namefirst":"Kund"`, `"bonuschecks":[` + c.want + `]`, `"promotions":[]`} {
+					if out.StatusCode != 200 || !strings.Contains(out.Body, want) {
+						t.Errorf("%d %s\nis without\n%s", out.StatusCode, out.Body, want)
+					}
+				}
+			}
+			if c.why != "" && strings.Count(r.logs.String(), c.why) != 2 || c.why == "" && strings.Contains(r.logs.String(), "left out") {
+				t.Errorf("log, want two lines with %q:\n%s", c.why, r.logs)
+			}
+		})
+	}
+}
+
+// A promotion shows until it is used.
+func TestPromotions(t *testing.T) {
+	t.Parallel()
 	r := newRig(t)
-	for field, v := range map[string]string{
-		"bonuschecks": `[{"bonuscheckid":"bc-1","name":"Bonus","value":"49,5","redeemed":"ja","dateredeemed":"2026-02-01"},{"bonuscheckid":"bc-2","value":100},{"value":1},7]`,
-		"promotions":  `[{"promotionid":"p-1","name":"Tre för två"},{}]`,
-	} {
-		if err := r.rule.SetField(fakerule.DefaultKey, 255934461, 0, "Sitoo-Contact."+field, v); err != nil {
-			t.Fatal(err)
-		}
+	const field = `[{"promotionid":"p-1","name":"Tre för två"},{"promotionid":2,"redeemed":true},{}]`
+	if err := r.rule.SetField(fakerule.DefaultKey, 255934461, 0, "Sitoo-Contact.promotions", field); err != nil {
+		t.Fatal(err)
 	}
-	out := invoke(t, r.ContactGet(r.customers), get("255934461", map[string]string{"include_extended": "true"}))
-	for _, want := range []string{
-		`"bonuschecks":[{"bonuscheckid":"bc-1","name":"Bonus","description":"","value":49.50,"redeemed":true,"dateredeemed":"2026-02-01"},{"bonuscheckid":"bc-2","name":"","description":"","value":100.00,"redeemed":false,"dateredeemed":null}]`,
-		`"promotions":[{"promotionid":"p-1","name":"Tre för två","description":"","redeemed":false}]`,
-	} {
-		if !strings.Contains(out.Body, want) {
-			t.Errorf("%s\nis without\n%s", out.Body, want)
-		}
+	out := invoke(t, r.ContactGet(r.customers, r.bonus), get("255934461", map[string]string{"include_extended": "true"}))
+	if want := `"promotions":[{"promotionid":"p-1","name":"Tre för två","description":"","redeemed":false}]`; !strings.Contains(out.Body, want) {
+		t.Errorf("%s\nis without\n%s", out.Body, want)
 	}
-	if n := strings.Count(r.logs.String(), "field left out of the card, wholly or in part"); n != 2 {
-		t.Errorf("%d warnings, want 2", n)
+}
+
+// While the book does not answer nothing shows that could be used, and the
+// customer does.
+func TestBookDown(t *testing.T) {
+	t.Parallel()
+	r := newRig(t)
+	r.bonus.Store = &memory.Bonus{Fail: func(string) error { return errors.New("throttled") }}
+	if err := r.rule.SetField(fakerule.DefaultKey, 255934461, 0, "Sitoo-Contact.bonuschecks", `[{"bonuscheckid":"bc-1","value":1}]`); err != nil {
+		t.Fatal(err)
+	}
+	out := invoke(t, r.ContactGet(r.customers, r.bonus), get("255934461", map[string]string{"include_extended": "true"}))
+	if out.StatusCode != 200 || !strings.Contains(out.Body, `"bonuschecks":[]`) || !strings.Contains(out.Body, `"namefirst":"Kund"`) {
+		t.Errorf("%d %s", out.StatusCode, out.Body)
+	}
+	if !strings.Contains(r.logs.String(), "the card shows none") {
+		t.Error("no line in the log")
 	}
 }

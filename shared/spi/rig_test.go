@@ -3,6 +3,7 @@ package spi_test
 import (
 	"bytes"
 	"context"
+	"crypto/rand"
 	"encoding/json"
 	"log/slog"
 	"maps"
@@ -20,6 +21,7 @@ import (
 	"sitoo-rule/local/fakerule"
 	"sitoo-rule/local/memory"
 	"sitoo-rule/shared/account"
+	"sitoo-rule/shared/bonus"
 	"sitoo-rule/shared/customer"
 	"sitoo-rule/shared/customer/phone"
 	"sitoo-rule/shared/rule"
@@ -47,6 +49,7 @@ func (d direct) RoundTrip(r *http.Request) (*http.Response, error) {
 type rig struct {
 	*spi.Edge
 	customers *customer.Service
+	bonus     *bonus.Service
 	rule      *fakerule.Server
 	logs      *logBuffer
 }
@@ -72,6 +75,7 @@ func newRig(t *testing.T) *rig {
 		Rule: client, Log: log, Now: clock,
 	}
 	r.customers = &customer.Service{Phones: phone.Parser("SE"), Log: log, Now: clock}
+	r.bonus = &bonus.Service{Store: &memory.Bonus{}, Log: log, Now: clock, NewID: rand.Text}
 	return r
 }
 

@@ -13,6 +13,7 @@ import (
 	"github.com/aws/aws-lambda-go/lambda"
 
 	"sitoo-rule/shared/fault"
+	"sitoo-rule/shared/handler"
 )
 
 // UnknownRoute answers whatever else arrives below the base path: 404, and one
@@ -20,7 +21,7 @@ import (
 // and types but no values. Parts of Sitoo's SPI are not published; that line is
 // how its first call tells what they are. It needs nothing but a log.
 func UnknownRoute(log *slog.Logger, now func() time.Time) lambda.Handler {
-	return lambda.NewHandler(func(ctx context.Context, in events.APIGatewayProxyRequest) (events.APIGatewayProxyResponse, error) {
+	return handler.Of(func(ctx context.Context, in events.APIGatewayProxyRequest) (events.APIGatewayProxyResponse, error) {
 		start := time.Now()
 		_, form := Token(in)
 		var shaped string

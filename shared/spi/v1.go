@@ -22,7 +22,7 @@ import (
 
 // ContactFind answers GET /contacts?key=K&include_extended=: an array of the
 // one contact with exactly that email address or phone number, or of none.
-func (e *Edge) ContactFind(c *customer.Service) lambda.Handler {
+func (e *Edge) ContactFind(c *customer.Service, b *bonus.Service) lambda.Handler {
 	return e.handler("contact-find", option{}, func(ctx context.Context, r *Request) (any, error) {
 		extended, err := flagOf(r, "include_extended")
 		if err != nil {
@@ -36,7 +36,7 @@ func (e *Edge) ContactFind(c *customer.Service) lambda.Handler {
 		if !ok {
 			return []sitoo.Card{}, nil
 		}
-		return []sitoo.Card{card(ctx, r, found, extended)}, nil
+		return []sitoo.Card{card(ctx, r, b, found, extended)}, nil
 	})
 }
 
@@ -54,7 +54,7 @@ func typed(key string) string {
 }
 
 // ContactGet answers GET /contacts/{contactid}?include_extended=.
-func (e *Edge) ContactGet(c *customer.Service) lambda.Handler {
+func (e *Edge) ContactGet(c *customer.Service, b *bonus.Service) lambda.Handler {
 	return e.handler("contact-get", option{}, func(ctx context.Context, r *Request) (any, error) {
 		id, err := contactID(r)
 		if err != nil {
@@ -68,7 +68,7 @@ func (e *Edge) ContactGet(c *customer.Service) lambda.Handler {
 		if err != nil {
 			return nil, err
 		}
-		return card(ctx, r, found, extended), nil
+		return card(ctx, r, b, found, extended), nil
 	})
 }
 
@@ -181,7 +181,9 @@ func (e *Edge) OrderReceive(queue worker.Sender, ledger order.Ledger) lambda.Han
 			r.Note("ignored", reason)
 			return Received{o.ID, "ignored", "The order is not completed: " + reason + "."}, nil
 		}
-		if _, ok := order.PersonOf(o); !ok {
+		// A return without its customer may still give a bonus check back: the
+		// ledger knows whose the original order was.
+		if _, ok := order.PersonOf(o); !ok && order.Original(o) == 0 {
 			r.Note("ignored", "anonymous")
 			return Received{o.ID, "ignored", "The order has no customer: no contact id, email address or phone number."}, nil
 		}
@@ -247,7 +249,7 @@ func contact(body []byte) (customer.Contact, error) {
 	return c, nil
 }
 
-func card(ctx context.Context, r *Request, c customer.Contact, extended bool) sitoo.Card {
+func card(ctx context.Context, r *Request, b *bonus.Service, c customer.Contact, extended bool) sitoo.Card {
 	out := sitoo.Card{ContactID: strconv.FormatInt(c.ID, 10), Extended: extended, Strings: map[string]string{}, Flags: map[string]bool{}, Lists: map[string][]string{}}
 	for _, name := range members {
 		out.Strings[name] = c.Text[customer.Member(name)]
@@ -265,25 +267,15 @@ func card(ctx context.Context, r *Request, c customer.Contact, extended bool) si
 	if !extended {
 		return out
 	}
-	checks, skipped, err := bonus.Checks(c.BonusChecks)
-	warn(ctx, r, "bonuschecks", skipped, err)
-	for _, b := range checks {
-		w := sitoo.BonusCheck{ID: b.ID, Name: b.Name, Description: b.Description, Value: json.Number(b.Value.StringFixed(2)), Redeemed: b.Redeemed}
-		if b.DateRedeemed != "" {
-			w.DateRedeemed = &b.DateRedeemed
-		}
-		out.BonusChecks = append(out.BonusChecks, w)
+	key := bonus.Key{Account: r.Account.ID, Subscriber: c.ID}
+	checks, promotions := b.Card(ctx, key, bonus.Fields{Checks: c.BonusChecks, Promotions: c.Promotions})
+	for _, o := range checks {
+		// What a till takes off is the value: of a check that is used in part,
+		// what is left.
+		out.BonusChecks = append(out.BonusChecks, sitoo.BonusCheck{ID: o.ID, Name: o.Name, Description: o.Description, Value: json.Number(o.Left.StringFixed(2))})
 	}
-	promotions, skipped, err := bonus.Promotions(c.Promotions)
-	warn(ctx, r, "promotions", skipped, err)
-	for _, p := range promotions {
-		out.Promotions = append(out.Promotions, sitoo.Promotion(p))
+	for _, o := range promotions {
+		out.Promotions = append(out.Promotions, sitoo.Promotion{ID: o.ID, Name: o.Name, Description: o.Description})
 	}
 	return out
-}
-
-func warn(ctx context.Context, r *Request, field string, skipped int, err error) {
-	if skipped > 0 || err != nil {
-		r.Log.WarnContext(ctx, "field left out of the card, wholly or in part: not in the expected format", "field", field, "left_out", skipped, "error", err)
-	}
 }

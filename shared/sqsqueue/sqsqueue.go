@@ -29,6 +29,8 @@ const (
 	// that ends later; the quarter of an hour that is missing is the longest a
 	// function can have worked on the message.
 	MaxDelay = 12*time.Hour - 15*time.Minute
+	// MaxSendDelay is how long SQS can hide a new message.
+	MaxSendDelay = 15 * time.Minute
 )
 
 // Client is what the package calls of SQS; *sqs.Client fits.
@@ -57,7 +59,9 @@ func New(client Client, url string) *Queue { return &Queue{client: client, url: 
 // Send returns when SQS has the whole message. An error means that it may or
 // may not have it; on a FIFO queue the same message sent again within five
 // minutes is taken once. Attributes with an empty value, which SQS does not
-// take, are left out, and so is Dedup on a standard queue.
+// take, are left out, and so is Dedup on a standard queue. A Delay is rounded up
+// to whole seconds; without one the queue's own counts. More than MaxSendDelay,
+// or any on a FIFO queue, which has none for single messages, is Internal.
 func (q *Queue) Send(ctx context.Context, m worker.Message) error {
 	if err := q.check(m); err != nil {
 		return fmt.Errorf("send to %s: %w", q.name(), err)
@@ -66,6 +70,7 @@ func (q *Queue) Send(ctx context.Context, m worker.Message) error {
 		QueueUrl:       aws.String(q.url),
 		MessageBody:    aws.String(m.Body),
 		MessageGroupId: aws.String(m.Group),
+		DelaySeconds:   seconds(m.Delay),
 	}
 	if q.fifo() {
 		in.MessageDeduplicationId = aws.String(m.Dedup)
@@ -89,14 +94,16 @@ func (q *Queue) Send(ctx context.Context, m worker.Message) error {
 // Delay lets the delivery with that receipt handle come again in delay, whole
 // seconds rounded up and held between 0 and MaxDelay. It may be repeated.
 func (q *Queue) Delay(ctx context.Context, receipt string, delay time.Duration) error {
-	delay = min(max(delay, 0), MaxDelay)
 	_, err := q.client.ChangeMessageVisibility(ctx, &sqs.ChangeMessageVisibilityInput{
 		QueueUrl:          aws.String(q.url),
 		ReceiptHandle:     aws.String(receipt),
-		VisibilityTimeout: int32((delay + time.Second - 1) / time.Second),
+		VisibilityTimeout: seconds(min(delay, MaxDelay)),
 	})
 	return awsfault.Wrap(err, "delay a message of %s", q.name())
 }
+
+// seconds is a delay as SQS takes it: whole seconds, rounded up, 0 at the least.
+func seconds(d time.Duration) int32 { return int32((max(d, 0) + time.Second - 1) / time.Second) }
 
 const attributeType = "String"
 
@@ -111,6 +118,12 @@ func (q *Queue) check(m worker.Message) error {
 	}
 	if q.fifo() && m.Dedup == "" {
 		return refuse(fault.Internal, "the message has no deduplication id, and the queue is a FIFO queue")
+	}
+	if q.fifo() && m.Delay > 0 {
+		return refuse(fault.Internal, "the message has a delay, and the queue is a FIFO queue")
+	}
+	if m.Delay > MaxSendDelay {
+		return refuse(fault.Internal, "a delay of %v, SQS takes %v", m.Delay, MaxSendDelay)
 	}
 	if m.Body == "" {
 		return refuse(fault.Invalid, "the message is empty")

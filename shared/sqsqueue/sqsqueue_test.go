@@ -48,6 +48,8 @@ func TestSend(t *testing.T) {
 		"standard queue":            {standard, worker.Message{Body: "{}", Group: "shop"}, "", nil},
 		"dedup on a standard queue": {standard, worker.Message{Body: "{}", Group: "shop", Dedup: "1"}, "", nil},
 		"FIFO queue":                {fifo, worker.Message{Body: "{}", Group: "shop", Dedup: "1"}, "1", nil},
+		"no delay":                  {standard, worker.Message{Body: "{}", Group: "shop", Delay: -time.Hour}, "", nil},
+		"no delay on FIFO":          {fifo, worker.Message{Body: "{}", Group: "shop", Dedup: "1", Delay: -1}, "1", nil},
 		"attributes": {
 			standard,
 			worker.Message{Body: "{}", Group: "shop", Attributes: map[string]string{"b": "2", "a": "1", "c": ""}},
@@ -75,6 +77,9 @@ func TestSend(t *testing.T) {
 			}
 			if g := aws.ToString(got.MessageGroupId); g != tt.message.Group {
 				t.Errorf("group %q, want %q", g, tt.message.Group)
+			}
+			if got.DelaySeconds != 0 {
+				t.Errorf("hidden for %d s, want the queue's own delay", got.DelaySeconds)
 			}
 			if (got.MessageDeduplicationId == nil) != (tt.dedup == "") || aws.ToString(got.MessageDeduplicationId) != tt.dedup {
 				t.Errorf("deduplication id %v, want %q", got.MessageDeduplicationId, tt.dedup)
@@ -122,6 +127,8 @@ func TestSendRefuses(t *testing.T) {
 		"not UTF-8":             {standard, func(m *worker.Message) { m.Body = "\xc3\x28" }, fault.Invalid, "UTF-8"},
 		"a NUL in an attribute": {standard, func(m *worker.Message) { m.Attributes = map[string]string{"n": "\x00"} }, fault.Invalid, "attribute n"},
 		"eleven attributes":     {standard, func(m *worker.Message) { m.Attributes = attributes(11) }, fault.Internal, "11 attributes"},
+		"a delay on FIFO":       {fifo, func(m *worker.Message) { m.Delay = 1 }, fault.Internal, "FIFO"},
+		"too long a delay":      {standard, func(m *worker.Message) { m.Delay = sqsqueue.MaxSendDelay + 1 }, fault.Internal, "15m0.000000001s"},
 		"one byte too many":     {standard, func(m *worker.Message) { m.Body = strings.Repeat("x", sqsqueue.MaxSize-7) }, fault.TooLarge, "1048577 bytes"},
 		"a long attribute":      {standard, func(m *worker.Message) { m.Attributes = map[string]string{"n": strings.Repeat("x", sqsqueue.MaxSize)} }, fault.TooLarge, "bytes"},
 	} {
@@ -142,6 +149,25 @@ func TestSendRefuses(t *testing.T) {
 				t.Errorf("Send = %v, want it to say %q", err, tt.text)
 			}
 		})
+	}
+}
+
+func TestSendDelayed(t *testing.T) {
+	t.Parallel()
+	for _, tt := range []struct {
+		delay time.Duration
+		want  int32
+	}{
+		{0, 0}, {1, 1}, {time.Second, 1}, {time.Second + 1, 2}, {90 * time.Second, 90}, {sqsqueue.MaxSendDelay - 1, 900}, {sqsqueue.MaxSendDelay, 900},
+	} {
+		var got *sqs.SendMessageInput
+		q := sqsqueue.New(client{send: func(in *sqs.SendMessageInput) error { got = in; return nil }}, standard)
+		if err := q.Send(t.Context(), worker.Message{Body: "{}", Group: "shop", Delay: tt.delay}); err != nil {
+			t.Fatalf("Send with a delay of %v: %v", tt.delay, err)
+		}
+		if got.DelaySeconds != tt.want {
+			t.Errorf("a delay of %v is sent as %d s, want %d", tt.delay, got.DelaySeconds, tt.want)
+		}
 	}
 }
 

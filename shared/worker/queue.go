@@ -15,6 +15,9 @@ type Message struct {
 	Dedup string
 	// Attributes are string attributes beside the body.
 	Attributes map[string]string
+	// Delay is how long a standard queue hides the message first, 15 minutes at
+	// the most; FIFO queues take none.
+	Delay time.Duration
 }
 
 // Sender puts messages on one queue. Send returns only when the queue has the

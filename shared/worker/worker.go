@@ -20,6 +20,7 @@ import (
 	"github.com/aws/aws-lambda-go/lambda"
 
 	"sitoo-rule/shared/fault"
+	"sitoo-rule/shared/handler"
 )
 
 const (
@@ -83,7 +84,7 @@ type Edge struct {
 // Handler returns the Lambda handler of a worker: partial batches, one
 // goroutine for each message.
 func (e *Edge) Handler(operation string, process Process) lambda.Handler {
-	return lambda.NewHandler(func(ctx context.Context, in events.SQSEvent) (events.SQSEventResponse, error) {
+	return handler.Of(func(ctx context.Context, in events.SQSEvent) (events.SQSEventResponse, error) {
 		out := events.SQSEventResponse{BatchItemFailures: []events.SQSBatchItemFailure{}}
 		work := ctx
 		if deadline, ok := ctx.Deadline(); ok {
@@ -223,6 +224,9 @@ func (e *Edge) putAside(ctx context.Context, m events.SQSMessage, d *Delivery, c
 	}
 	err := e.DeadLetters.Send(ctx, Message{
 		Body: m.Body, Group: cmp.Or(m.Attributes["MessageGroupId"], "none"), // one posted by hand may lack it
+		// Put aside again because it was not deleted, it is there once; one that a
+		// redrive has brought back has a new id.
+		Dedup:      m.MessageId,
 		Attributes: map[string]string{Reason: printable(text), "source": m.MessageId, "receives": m.Attributes["ApproximateReceiveCount"]},
 	})
 	if err != nil {

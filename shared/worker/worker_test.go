@@ -282,7 +282,7 @@ func TestPartialBatch(t *testing.T) {
 	// The message that was posted by hand has no group; it gets one, since
 	// nothing is sent without.
 	if diff := cmp.Diff([]worker.Message{{
-		Body: "posted by hand", Group: "none",
+		Body: "posted by hand", Group: "none", Dedup: "d3a1c1f0-5a4e-4a8e-9f0e-0f6f3a1b2c3d",
 		Attributes: map[string]string{worker.Reason: "invalid: account: is missing", "source": "d3a1c1f0-5a4e-4a8e-9f0e-0f6f3a1b2c3d", "receives": "1"},
 	}}, q.aside); diff != "" {
 		t.Errorf("put aside (-want +got):\n%s", diff)
@@ -364,27 +364,36 @@ func TestPutAside(t *testing.T) {
 	}{
 		"sentence": {
 			fault.New(fault.NotFound, "There is no such account."), nil,
-			worker.Message{Body: `{"order":40025}`, Group: "shop", Attributes: map[string]string{"reason": "not_found: There is no such account.", "source": "m-1", "receives": "1"}},
+			worker.Message{Body: `{"order":40025}`, Group: "shop", Dedup: "m-1", Attributes: map[string]string{"reason": "not_found: There is no such account.", "source": "m-1", "receives": "1"}},
 		},
 		"member and cause": {
 			&fault.Error{Kind: fault.Invalid, Member: "orderdate", Message: "is not a date", Err: errors.New("parsing time")}, received("4"),
-			worker.Message{Body: `{"order":40025}`, Group: "shop", Attributes: map[string]string{"reason": "invalid: orderdate: is not a date (parsing time)", "source": "m-1", "receives": "4"}},
+			worker.Message{Body: `{"order":40025}`, Group: "shop", Dedup: "m-1", Attributes: map[string]string{"reason": "invalid: orderdate: is not a date (parsing time)", "source": "m-1", "receives": "4"}},
 		},
 		"nothing but a kind": {
 			&fault.Error{Kind: fault.TooLarge}, nil,
-			worker.Message{Body: `{"order":40025}`, Group: "shop", Attributes: map[string]string{"reason": "too_large", "source": "m-1", "receives": "1"}},
+			worker.Message{Body: `{"order":40025}`, Group: "shop", Dedup: "m-1", Attributes: map[string]string{"reason": "too_large", "source": "m-1", "receives": "1"}},
 		},
 		"no kind": {
 			errors.New("x"), old("5"),
-			worker.Message{Body: `{"order":40025}`, Group: "shop", Attributes: map[string]string{"reason": "internal (x)", "source": "m-1", "receives": "5"}},
+			worker.Message{Body: `{"order":40025}`, Group: "shop", Dedup: "m-1", Attributes: map[string]string{"reason": "internal (x)", "source": "m-1", "receives": "5"}},
 		},
 		"body is kept as it is": {
 			fault.New(fault.Invalid, "no"), func(m *events.SQSMessage) { m.Body = "{broken\n\tåäö" },
-			worker.Message{Body: "{broken\n\tåäö", Group: "shop", Attributes: map[string]string{"reason": "invalid: no", "source": "m-1", "receives": "1"}},
+			worker.Message{Body: "{broken\n\tåäö", Group: "shop", Dedup: "m-1", Attributes: map[string]string{"reason": "invalid: no", "source": "m-1", "receives": "1"}},
 		},
 		"lines and what SQS does not carry": {
 			fault.Wrap(fault.Conflict, errors.New("a\nb\x00c\xffd\uFFFEe"), "no"), nil,
-			worker.Message{Body: `{"order":40025}`, Group: "shop", Attributes: map[string]string{"reason": "conflict: no (a?b?c?d?e)", "source": "m-1", "receives": "1"}},
+			worker.Message{Body: `{"order":40025}`, Group: "shop", Dedup: "m-1", Attributes: map[string]string{"reason": "conflict: no (a?b?c?d?e)", "source": "m-1", "receives": "1"}},
+		},
+		// Two messages of a FIFO queue may have the same body, and one that a
+		// redrive has brought back keeps its deduplication id: neither may be
+		// dropped.
+		"a FIFO queue's": {
+			fault.New(fault.Invalid, "no"), func(m *events.SQSMessage) {
+				m.MessageId, m.Attributes["MessageDeduplicationId"], m.Attributes["SequenceNumber"] = "m-2", "import-1", "00000000000000000001"
+			},
+			worker.Message{Body: `{"order":40025}`, Group: "shop", Dedup: "m-2", Attributes: map[string]string{"reason": "invalid: no", "source": "m-2", "receives": "1"}},
 		},
 	} {
 		t.Run(name, func(t *testing.T) {

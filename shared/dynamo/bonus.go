@@ -1,0 +1,122 @@
+package dynamo
+
+import (
+	"context"
+	"crypto/rand"
+	"encoding/json"
+	"fmt"
+	"time"
+
+	"github.com/aws/aws-sdk-go-v2/aws"
+	"github.com/aws/aws-sdk-go-v2/service/dynamodb"
+	"github.com/aws/aws-sdk-go-v2/service/dynamodb/types"
+
+	"sitoo-rule/shared/awsfault"
+	"sitoo-rule/shared/bonus"
+	"sitoo-rule/shared/fault"
+)
+
+// maxBook is how many bytes of JSON a Book may be. An item may have 409,600
+// with its keys and the names of its attributes.
+const maxBook = 400_000
+
+// Bonus is the bonus.Store of a DynamoDB table. Its errors are
+// bonus.ErrChanged, or a fault: TooLarge for a book that no item can hold,
+// Unavailable when another try may help, Internal for a damaged item or a
+// request that DynamoDB refuses.
+type Bonus struct {
+	client Client
+	table  string
+}
+
+var _ bonus.Store = (*Bonus)(nil)
+
+// NewBonus returns the store of books in table.
+func NewBonus(client Client, table string) *Bonus {
+	return &Bonus{client: client, table: table}
+}
+
+// Get returns the customer's book, the zero Book if there is none. The read is
+// strongly consistent.
+func (s *Bonus) Get(ctx context.Context, k bonus.Key) (bonus.Book, error) {
+	out, err := s.client.GetItem(ctx, &dynamodb.GetItemInput{
+		TableName:      aws.String(s.table),
+		Key:            bookKey(k),
+		ConsistentRead: aws.Bool(true),
+	})
+	if err != nil {
+		return bonus.Book{}, wrapBook(awsfault.Wrap(err, "get item"), "get", k)
+	}
+	if len(out.Item) == 0 {
+		return bonus.Book{}, nil
+	}
+	r := reader{item: out.Item}
+	var b bonus.Book
+	if r.text("book") == "" {
+		r.fail("book", "missing")
+	}
+	r.json("book", &b)
+	b.Rev = r.number("rev")
+	if b.Rev < 1 {
+		r.fail("rev", "want a number from 1, got %d", b.Rev)
+	}
+	if r.err != nil {
+		return bonus.Book{}, wrapBook(damaged(r.err), "get", k)
+	}
+	return b, nil
+}
+
+// Put stores b as revision b.Rev+1, provided that the stored book is at b.Rev;
+// otherwise it is bonus.ErrChanged. It recognises its own write, when the answer
+// was lost and the SDK sends it again, also if one other write came in between.
+func (s *Bonus) Put(ctx context.Context, k bonus.Key, b bonus.Book) error {
+	const update = "SET #rev = :next, #book = :book, #updated = :now, #stamp = :stamp, #before = if_not_exists(#stamp, :stamp)"
+	book, err := json.Marshal(b)
+	if err != nil {
+		return wrapBook(err, "put", k)
+	}
+	if len(book) > maxBook {
+		return wrapBook(fault.New(fault.TooLarge, "The customer has used more bonus checks than can be kept count of."), "put", k)
+	}
+	stamp := rand.Text()
+	values := item{
+		":next":  number(b.Rev + 1),
+		":book":  text(string(book)),
+		":now":   moment(time.Now()),
+		":stamp": text(stamp),
+	}
+	condition := "attribute_not_exists(#account)"
+	if b.Rev != 0 {
+		condition = "#rev = :rev"
+		values[":rev"] = number(b.Rev)
+	}
+	_, err = s.client.UpdateItem(ctx, &dynamodb.UpdateItemInput{
+		TableName:                           aws.String(s.table),
+		Key:                                 bookKey(k),
+		UpdateExpression:                    aws.String(update),
+		ConditionExpression:                 aws.String(condition),
+		ExpressionAttributeNames:            names(update, condition),
+		ExpressionAttributeValues:           values,
+		ReturnValuesOnConditionCheckFailure: types.ReturnValuesOnConditionCheckFailureAllOld,
+	})
+	if there, ok := refused(err); ok {
+		r := reader{item: there}
+		if r.text("stamp") == stamp || r.text("before") == stamp {
+			return nil
+		}
+		return wrapBook(bonus.ErrChanged, "put", k)
+	}
+	return wrapBook(awsfault.Wrap(err, "update item"), "put", k)
+}
+
+func bookKey(k bonus.Key) item {
+	return item{"account": text(k.Account), "subscriber": number(k.Subscriber)}
+}
+
+// wrapBook says what was attempted with whose book.
+func wrapBook(err error, doing string, k bonus.Key) error {
+	if err == nil {
+		return nil
+	}
+	return fmt.Errorf("%s book of subscriber %d of account %s: %w", doing, k.Subscriber, k.Account, err)
+}

@@ -1,0 +1,163 @@
+// Package history brings a shop's old orders from Sitoo into Rule: each once,
+// as a historical entry, without a single message to a customer. A job reads
+// Sitoo page by page and queues what it finds; nothing is lost or doubled
+// wherever it is killed.
+package history
+
+import (
+	"context"
+	"errors"
+	"time"
+)
+
+// State is what a job is doing.
+type State string
+
+// The states of a job. Done, Failed and Cancelled are final.
+const (
+	Waiting   State = "waiting" // no worker has taken it up yet
+	Running   State = "running"
+	Paused    State = "paused" // by somebody; goes on when resumed
+	Done      State = "done"   // everything is read and written, and the report stands
+	Failed    State = "failed" // given up; Reason says why
+	Cancelled State = "cancelled"
+)
+
+// Final reports whether nothing more happens in a state.
+func (s State) Final() bool { return s == Done || s == Failed || s == Cancelled }
+
+// Phase is what a running job is at.
+type Phase string
+
+// The phases of a job, in their order.
+const (
+	Customers Phase = "customers" // lists who is in Rule
+	Reading   Phase = "reading"   // reads orders from Sitoo, by ascending order id
+	Reopening Phase = "reopening" // looks again at the orders that were open
+	Writing   Phase = "writing"   // everything is queued; waits for the last to be written
+)
+
+// Spec is what a job is asked to do.
+type Spec struct {
+	From   time.Time `json:"from"` // order dates from here
+	To     time.Time `json:"to"`   // and before here
+	DryRun bool      `json:"dryrun,omitempty"`
+	// Orders, if any, are the only orders to bring over, written again if Rule
+	// does not have them; From and To are not looked at.
+	Orders []int64 `json:"orders,omitempty"`
+	// Create makes a subscriber of a customer whom Rule does not know; otherwise
+	// that customer's orders are skipped.
+	Create bool `json:"create,omitempty"`
+}
+
+// Job is one backfill. It is kept as one item, which is written under the
+// condition that nobody has written it since it was read.
+type Job struct {
+	Account string `json:"account"`
+	// ID tells an account's jobs apart; a job that was asked for with the same
+	// Spec again has the same one.
+	ID  string `json:"id"`
+	Rev int64  `json:"-"` // of the stored job, 0 for none
+	// Run counts how often the same job was started, from 1. What is left over
+	// of an earlier run on the queues is of no account.
+	Run int `json:"run"`
+	Spec
+	State   State     `json:"state"`
+	Phase   Phase     `json:"phase"`
+	Reason  string    `json:"reason,omitempty"` // why it waits or failed
+	Until   time.Time `json:"until,omitzero"`   // until when it waits, zero if unknown
+	Created time.Time `json:"created"`          // of this run
+	Updated time.Time `json:"updated"`
+	Ended   time.Time `json:"ended,omitzero"`
+
+	// Listed is where the listing of Rule's subscribers goes on, "" at its start.
+	Listed string `json:"listed,omitempty"`
+	// People is how many subscribers have been listed.
+	People int `json:"people,omitempty"`
+	// Last is the highest order id when the job began: it reads no further.
+	Last int64 `json:"last,omitempty"`
+	// Cursor is the order id up to which every order is safely queued.
+	Cursor int64 `json:"cursor,omitempty"`
+	// Step counts what the worker has committed: it makes the next message.
+	Step int `json:"step"`
+	// Open are orders that were open when they were read.
+	Open []int64 `json:"open,omitempty"`
+	// Parts are the ids of the parts that are committed, in their order.
+	Parts []string `json:"parts,omitempty"`
+	// Read counts orders read from Sitoo, Skipped those that are not queued, by
+	// reason, and Months all of them by month of their order date.
+	Read    int              `json:"read"`
+	Matched int              `json:"matched"` // queued to be written
+	Skipped map[string]int   `json:"skipped,omitempty"`
+	Months  map[string]Month `json:"months,omitempty"`
+}
+
+// Month is what a report says of one month, such as 2026-03, of order dates in
+// Swedish time.
+type Month struct {
+	Sitoo   int `json:"sitoo"`   // orders in Sitoo
+	Written int `json:"written"` // entries in Rule, by this job or before it
+	Skipped int `json:"skipped"`
+	Failed  int `json:"failed"`
+}
+
+// Part is the result of one message of a job, which the history worker saves
+// once every order of it is settled.
+type Part struct {
+	ID       string             `json:"id"`
+	Done     int                `json:"done"` // orders settled, from the first on
+	Written  int                `json:"written"`
+	Already  int                `json:"already"` // were in Rule before
+	Skipped  map[string]int     `json:"skipped,omitempty"`
+	Failed   map[string][]int64 `json:"failed,omitempty"` // order ids by reason, the first MaxFailed
+	Failures int                `json:"failures"`
+	Months   map[string]Month   `json:"months,omitempty"`
+	Finished bool               `json:"finished"`
+	Reason   string             `json:"reason,omitempty"` // why it waits
+	Until    time.Time          `json:"until,omitzero"`
+	Updated  time.Time          `json:"updated"`
+}
+
+// MaxFailed is how many order ids a part remembers for each reason.
+const MaxFailed = 100
+
+// Errors of stores.
+var (
+	// ErrChanged is returned by Jobs.Put for a job that somebody else has
+	// written since it was read. Nothing was stored.
+	ErrChanged = errors.New("history: the job has changed since it was read")
+	// ErrNoJob is returned for a job that a store does not hold.
+	ErrNoJob = errors.New("history: no such job")
+)
+
+// Jobs keeps jobs and their parts. Implementations are safe for concurrent use
+// and read their own writes.
+type Jobs interface {
+	// Get returns a job, ErrNoJob if there is none.
+	Get(ctx context.Context, account, id string) (Job, error)
+	// List returns the account's jobs, those created last first, at most 50.
+	List(ctx context.Context, account string) ([]Job, error)
+	// Put stores j as revision j.Rev+1, provided that the stored job is at j.Rev
+	// (0: that there is none); otherwise it is ErrChanged. A repetition below
+	// this interface, by a transport whose answer was lost, is recognised.
+	Put(ctx context.Context, j Job) error
+	// Part returns the result of a part of a job's run, a Part with nothing but
+	// its id if there is none.
+	Part(ctx context.Context, account, job string, run int, id string) (Part, error)
+	// Parts returns all results of a job's run, committed or not.
+	Parts(ctx context.Context, account, job string, run int) ([]Part, error)
+	// SavePart notes a part's result. It only moves forward: one that is
+	// finished, or whose stored Done is higher, is left as it is, which is not
+	// an error.
+	SavePart(ctx context.Context, account, job string, run int, p Part) error
+}
+
+// People knows which email addresses and phone numbers are in Rule, and whose
+// they are, without holding either: identifiers are digests, see Digest.
+// Implementations are safe for concurrent use.
+type People interface {
+	// Add notes subscribers by digest. It may be repeated; the last word holds.
+	Add(ctx context.Context, account, list string, people map[Digest]int64) error
+	// Find returns those of the digests that are known.
+	Find(ctx context.Context, account, list string, of []Digest) (map[Digest]int64, error)
+}

@@ -1,0 +1,192 @@
+// Package sheet reads a table file that somebody uploads into rows of text. It
+// knows nothing of what the rows mean.
+//
+// What a file is, its content tells, never its name: a workbook (.xlsx, .xls)
+// or text with tabs, semicolons or commas between the columns. Files come from
+// outside, so every reader bounds what it takes and what it allocates; a file
+// that is refused is refused with a sentence that says what is expected, and
+// that names the cell but never what is in it, which may be personal data.
+//
+// The readers of workbooks are our own. What github.com/xuri/excelize/v2 streams
+// does not say that a cell holds a formula, an error or a date, and it keeps what
+// a hostile file makes it unpack as objects in memory; the tests write workbooks
+// with it, and compare. What github.com/extrame/xls makes of an .xls file is
+// wrong about money (49.50, stored as 4950 hundredths, is read as 4950), and it
+// ends the process for some broken files.
+package sheet
+
+import (
+	"bytes"
+	"slices"
+	"strconv"
+	"strings"
+	"unicode"
+	"unicode/utf8"
+
+	"sitoo-rule/shared/fault"
+)
+
+// The limits of a file. What is over one is fault.TooLarge. The heap stays
+// below 200 MB for the worst file within MaxSize.
+const (
+	MaxSize    = 4 << 20 // bytes of the file
+	MaxRows    = 100_000 // rows that are not empty, the headings not counted
+	MaxColumns = 100
+	MaxCell    = 65_000 // characters of one cell, what Rule takes for a whole group of fields
+	// MaxCells counts every cell up to the last one that is not empty of each row.
+	MaxCells = 1_000_000
+	// MaxUnpacked is the bytes of XML that are unpacked of an .xlsx file, and
+	// the bytes of the text of all cells, however often a file repeats a text.
+	MaxUnpacked = 64 << 20
+)
+
+// Sheet is a table of text.
+type Sheet struct {
+	// Format is "xlsx", "xls", "csv" (semicolons or commas) or "txt" (tabs, or
+	// a single column).
+	Format string
+	Header Row   // the first line that is not empty
+	Rows   []Row // the other ones
+}
+
+// Row is a line of a table that is not empty. The cells are trimmed of white
+// space, no-break spaces too, and so is the row of the empty cells at its end.
+type Row struct {
+	Number int // as a spreadsheet counts: 1 is the first line
+	Cells  []string
+}
+
+// expected ends the sentence about a file that cannot be read.
+const expected = "Save the table as .xlsx, .xls, .csv or .txt (tab-separated) and send that file."
+
+// Read reads a table file.
+//
+// Text is UTF-8, UTF-16 (with a byte order mark, or where every other byte of
+// the first characters is 0) or Windows-1252. The headings tell the separator:
+// a tab if there is one, else the more frequent of semicolon and comma; a first
+// line as "sep=;" overrules them. A cell may be in quotation marks, as
+// spreadsheets write it; a quotation mark inside one that does not begin with
+// it is an ordinary character, so that JSON needs no quotation marks around it.
+//
+// Of a workbook the first visible worksheet is read, hidden rows and columns
+// included. Numbers are plain ("49.5", "46701740605"), rounded to the 15 digits
+// that a spreadsheet works with, whatever their format shows; dates are
+// "2026-12-31", or "2026-12-31T10:00:00" if the format of the cell shows a time
+// and the cell has one other than midnight, and "10:00:00" if there is no date;
+// booleans are "true" and "false". A formula is refused, as what it shows may
+// be stale or of another file, and so are an error such as #N/A, macros and a
+// password. An .xls file must be of Excel 97 or later.
+//
+// The error is fault.TooLarge for what is over a limit and fault.Invalid for
+// all else.
+func Read(body []byte) (Sheet, error) {
+	switch {
+	case len(body) > MaxSize:
+		return Sheet{}, fault.New(fault.TooLarge, "The file is larger than %d MiB. Split it into smaller files, each with the headings.", MaxSize>>20)
+	case bytes.HasPrefix(body, []byte("PK\x03\x04")), bytes.HasPrefix(body, []byte("PK\x05\x06")):
+		return readXLSX(body)
+	case bytes.HasPrefix(body, []byte(compoundMagic)):
+		return readXLS(body)
+	}
+	return readText(body)
+}
+
+// Column returns what a spreadsheet calls the column i, which counts from 0:
+// "A", "Z", "AA". It is "" for a negative i.
+func Column(i int) string {
+	var name []byte
+	for ; i >= 0; i = i/26 - 1 {
+		name = append(name, byte('A'+i%26))
+	}
+	slices.Reverse(name)
+	return string(name)
+}
+
+// cellName returns what a spreadsheet calls a cell, as "C7".
+func cellName(row, col int) string { return Column(col) + strconv.Itoa(row) }
+
+// builder gathers a table cell by cell and keeps the limits.
+type builder struct {
+	sheet       Sheet
+	row         []string // of the row at hand, up to its last cell that is not empty
+	cells, text int      // of all rows so far
+}
+
+// cell adds a cell to the row at hand, to the right of those it has.
+func (b *builder) cell(row, col int, s string) error {
+	s = trim(s)
+	if s == "" {
+		return nil
+	}
+	if col >= MaxColumns {
+		return fault.New(fault.TooLarge, "%s is to the right of column %s. A table may have %d columns.", cellName(row, col), Column(MaxColumns-1), MaxColumns)
+	}
+	if len(s) > MaxCell && utf8.RuneCountInString(s) > MaxCell {
+		return tooLong(row, col)
+	}
+	if !utf8.ValidString(s) || strings.ContainsFunc(s, control) {
+		return fault.New(fault.Invalid, "%s holds a character that is damaged or none of a text. Type the cell again, save the file and send it again.", cellName(row, col))
+	}
+	b.cells += col + 1 - len(b.row)
+	b.text += len(s)
+	if b.cells > MaxCells {
+		return fault.New(fault.TooLarge, "The table has more than %d cells. Split it into smaller files, each with the headings.", MaxCells)
+	}
+	if b.text > MaxUnpacked {
+		return fault.New(fault.TooLarge, "The table holds more than %d MiB of text. Split it into smaller files, each with the headings.", MaxUnpacked>>20)
+	}
+	for len(b.row) < col {
+		b.row = append(b.row, "")
+	}
+	b.row = append(b.row, s)
+	return nil
+}
+
+// tooLong is the error for a cell with too much text.
+func tooLong(row, col int) error {
+	return fault.New(fault.TooLarge, "%s holds more than %d characters, which is the limit of a cell.", cellName(row, col), MaxCell)
+}
+
+// end ends the row at hand.
+func (b *builder) end(number int) error {
+	if len(b.row) == 0 {
+		return nil
+	}
+	row := Row{Number: number, Cells: slices.Clone(b.row)}
+	b.row = b.row[:0]
+	if b.sheet.Header.Number == 0 {
+		b.sheet.Header = row
+		return nil
+	}
+	if len(b.sheet.Rows) == MaxRows {
+		return fault.New(fault.TooLarge, "The table has more than %d rows. Split it into smaller files, each with the headings.", MaxRows)
+	}
+	b.sheet.Rows = append(b.sheet.Rows, row)
+	return nil
+}
+
+// done returns the table.
+func (b *builder) done(format string) (Sheet, error) {
+	if b.sheet.Header.Number == 0 {
+		return Sheet{}, fault.New(fault.Invalid, "The table is empty. A line of headings is expected, and a row for each record below it.")
+	}
+	b.sheet.Format = format
+	return b.sheet, nil
+}
+
+// trim removes white space around s: no-break spaces are, and so are the
+// invisible marks that copying from a web page leaves.
+func trim(s string) string {
+	return strings.TrimFunc(s, func(r rune) bool {
+		return unicode.IsSpace(r) || r == '\u200b' || r == '\ufeff'
+	})
+}
+
+// control says whether r is a character that no text of a table has.
+func control(r rune) bool {
+	switch r {
+	case '\t', '\n', '\v', '\f', '\r', '\u0085':
+		return false
+	}
+	return unicode.IsControl(r)
+}

@@ -1,0 +1,609 @@
+package sheet
+
+import (
+	"bytes"
+	"cmp"
+	"encoding/binary"
+	"errors"
+	"math"
+	"slices"
+	"strconv"
+	"strings"
+	"unicode/utf16"
+
+	"sitoo-rule/shared/fault"
+)
+
+// What a compound file holds, by the name of a stream or storage in lower case.
+var contents = []struct {
+	name string
+	err  error
+}{
+	{"encryptedpackage", errPassword}, // an .xlsx file with a password
+	{"_vba_project_cur", errMacros},
+	{"_vba_project", errMacros},
+	{"worddocument", fault.New(fault.Invalid, "The file is a text document (.doc) and not a table. %s", expected)},
+	{"powerpoint document", fault.New(fault.Invalid, "The file is a presentation (.ppt) and not a table. %s", expected)},
+}
+
+// errOldXLS is the error for a workbook older than what an .xls file is today.
+var errOldXLS = fault.New(fault.Invalid, "The workbook is of Excel 95 or older, which is not read. %s", expected)
+
+// readXLS reads a compound file with a workbook in the format BIFF8, as Excel
+// 97 to 2003 and most that write .xls do.
+func readXLS(body []byte) (Sheet, error) {
+	c, err := openCompound(body)
+	if err != nil {
+		return Sheet{}, damaged(err)
+	}
+	for _, kind := range contents {
+		if _, ok := c.find(kind.name); ok {
+			return Sheet{}, kind.err
+		}
+	}
+	entry, ok := c.find("workbook")
+	if !ok {
+		if _, old := c.find("book"); old {
+			return Sheet{}, errOldXLS
+		}
+		return Sheet{}, fault.New(fault.Invalid, "The file holds no workbook. %s", expected)
+	}
+	stream, err := c.stream(entry)
+	if err != nil {
+		return Sheet{}, damaged(err)
+	}
+	x := xls{stream: stream}
+	if err := x.globals(); err != nil {
+		return Sheet{}, err
+	}
+	var b builder
+	if err := x.read(&b); err != nil {
+		return Sheet{}, err
+	}
+	return b.done("xls")
+}
+
+// The records of BIFF8 that are read. ([MS-XLS] 2.3)
+const (
+	recFormula    = 0x0006
+	recEOF        = 0x000a
+	rec1904       = 0x0022
+	recFilePass   = 0x002f
+	recContinue   = 0x003c
+	recBoundSheet = 0x0085
+	recMulRK      = 0x00bd
+	recRString    = 0x00d6
+	recXF         = 0x00e0
+	recSST        = 0x00fc
+	recLabelSST   = 0x00fd
+	recNumber     = 0x0203
+	recLabel      = 0x0204
+	recBoolErr    = 0x0205
+	recArray      = 0x0221
+	recRK         = 0x027e
+	recFormat     = 0x041e
+	recBOF        = 0x0809
+)
+
+// xls is the workbook stream of an .xls file.
+type xls struct {
+	stream   []byte
+	sheet    int // where the first visible worksheet begins, 0 if there is none
+	from1904 bool
+	own      map[uint16]format // number formats of the file's own
+	formats  []format          // by the number of a cell's XF record
+	shared   []string
+	cells    []xlsCell
+}
+
+// xlsCell is a cell, its row and column counted from 0.
+type xlsCell struct {
+	row, col uint16
+	text     string
+}
+
+// record returns the record at a place of the stream and where the next one
+// begins. It is not ok at the end of the stream, and if it is cut off.
+func (x *xls) record(at int) (id uint16, data []byte, next int, ok bool) {
+	if at < 0 || at+4 > len(x.stream) {
+		return 0, nil, 0, false
+	}
+	id = binary.LittleEndian.Uint16(x.stream[at:])
+	next = at + 4 + int(binary.LittleEndian.Uint16(x.stream[at+2:]))
+	if next > len(x.stream) {
+		return 0, nil, 0, false
+	}
+	return id, x.stream[at+4 : next], next, true
+}
+
+// globals reads what is about the whole workbook.
+func (x *xls) globals() error {
+	id, data, at, ok := x.record(0)
+	switch {
+	case !ok || id&0xff != recBOF&0xff || len(data) < 2:
+		return damaged(errors.New("the workbook has no beginning"))
+	case id != recBOF || binary.LittleEndian.Uint16(data) != 0x0600:
+		return errOldXLS
+	}
+	x.own = make(map[uint16]format)
+	for {
+		id, data, next, ok := x.record(at)
+		if !ok {
+			return damaged(errors.New("the workbook is cut off"))
+		}
+		at = next
+		switch id {
+		case recEOF:
+			if x.sheet == 0 {
+				return errNoSheet
+			}
+			return nil
+		case recFilePass:
+			return errPassword
+		case rec1904:
+			x.from1904 = len(data) > 0 && data[0] == 1
+		case recFormat:
+			if len(data) > 4 {
+				code, _ := newTexts(data[2:]).next()
+				number := binary.LittleEndian.Uint16(data)
+				x.own[number] = formatOf(int(number), code)
+			}
+		case recXF:
+			if len(data) < 4 {
+				return damaged(errors.New("a format of cells is cut off"))
+			}
+			number := binary.LittleEndian.Uint16(data[2:])
+			f, ok := x.own[number]
+			if !ok {
+				f = formatOf(int(number), "")
+			}
+			x.formats = append(x.formats, f)
+		case recBoundSheet:
+			if len(data) < 6 {
+				return damaged(errors.New("the list of sheets is cut off"))
+			}
+			switch hidden, kind := data[4]&3 != 0, data[5]; {
+			case kind == 1, kind == 6: // a sheet of macros, a module
+				return errMacros
+			case kind == 0 && !hidden && x.sheet == 0:
+				x.sheet = int(binary.LittleEndian.Uint32(data))
+			}
+		case recSST:
+			segments := [][]byte{data}
+			for {
+				id, data, next, ok := x.record(at)
+				if !ok || id != recContinue {
+					break
+				}
+				segments, at = append(segments, data), next
+			}
+			if err := x.texts(segments); err != nil {
+				return err
+			}
+		}
+	}
+}
+
+// texts reads the texts that cells refer to by number.
+func (x *xls) texts(segments [][]byte) error {
+	if len(segments[0]) < 8 {
+		return damaged(errors.New("the texts are cut off"))
+	}
+	count := binary.LittleEndian.Uint32(segments[0][4:])
+	segments[0] = segments[0][8:]
+	texts := newTexts(segments...)
+	x.shared = nil
+	for range count { // each is three bytes or more, whatever their number is said to be
+		s, ok := texts.next()
+		if !ok {
+			return damaged(errors.New("the texts are cut off"))
+		}
+		x.shared = append(x.shared, s)
+	}
+	return nil
+}
+
+// read reads the first visible worksheet.
+func (x *xls) read(b *builder) error {
+	id, _, at, ok := x.record(x.sheet)
+	if !ok || id != recBOF {
+		return damaged(errors.New("the worksheet has no beginning"))
+	}
+	for depth := 1; depth > 0; { // a chart in the sheet has a beginning and an end of its own
+		id, data, next, ok := x.record(at)
+		if !ok {
+			return damaged(errors.New("the worksheet is cut off"))
+		}
+		at = next
+		switch {
+		case id == recBOF:
+			depth++
+		case id == recEOF:
+			depth--
+		case depth == 1:
+			if err := x.cell(id, data); err != nil {
+				return err
+			}
+		}
+	}
+	// Writers need not keep the order of cells.
+	slices.SortStableFunc(x.cells, func(a, b xlsCell) int {
+		return cmp.Or(cmp.Compare(a.row, b.row), cmp.Compare(a.col, b.col))
+	})
+	for i, c := range x.cells {
+		if i > 0 && x.cells[i-1].row == c.row && x.cells[i-1].col == c.col {
+			return damaged(errors.New("a cell is there twice"))
+		}
+		if i > 0 && x.cells[i-1].row != c.row {
+			if err := b.end(int(x.cells[i-1].row) + 1); err != nil {
+				return err
+			}
+		}
+		if err := b.cell(int(c.row)+1, int(c.col), c.text); err != nil {
+			return err
+		}
+	}
+	if n := len(x.cells); n > 0 {
+		return b.end(int(x.cells[n-1].row) + 1)
+	}
+	return nil
+}
+
+// sizes is how much of a record about a cell there must be.
+var sizes = map[uint16]int{
+	recFormula: 4, recArray: 6, recNumber: 14, recRK: 10, recMulRK: 12, recLabelSST: 10, recLabel: 9, recRString: 9, recBoolErr: 8,
+}
+
+// cell reads a record of a worksheet that may be about a cell.
+func (x *xls) cell(id uint16, data []byte) error {
+	size, ok := sizes[id]
+	if !ok {
+		return nil
+	}
+	if len(data) < size {
+		return damaged(errors.New("a cell is cut off"))
+	}
+	le := binary.LittleEndian
+	row, col := le.Uint16(data), le.Uint16(data[2:])
+	text := ""
+	switch id {
+	case recFormula:
+		return formulaAt(int(row)+1, int(col))
+	case recArray:
+		return formulaAt(int(row)+1, int(data[4]))
+	case recBoolErr:
+		if data[7] != 0 {
+			return errorAt(int(row)+1, int(col))
+		}
+		text = strconv.FormatBool(data[6] != 0)
+	case recNumber:
+		n := math.Float64frombits(le.Uint64(data[6:]))
+		if !finite(n) {
+			return damaged(errors.New("a cell is not a number"))
+		}
+		text = x.number(le.Uint16(data[4:]), n)
+	case recRK:
+		text = x.number(le.Uint16(data[4:]), rk(le.Uint32(data[6:])))
+	case recMulRK:
+		for i := 4; i+6 <= len(data)-2; i += 6 {
+			x.add(row, col, x.number(le.Uint16(data[i:]), rk(le.Uint32(data[i+2:]))))
+			if col++; col == 0 {
+				return damaged(errors.New("a row is too long"))
+			}
+		}
+		return nil
+	case recLabelSST:
+		i := le.Uint32(data[6:])
+		if i >= uint32(len(x.shared)) {
+			return damaged(errors.New("a cell's text is missing"))
+		}
+		text = x.shared[i]
+	case recLabel, recRString:
+		if text, ok = newTexts(data[6:]).next(); !ok {
+			return damaged(errors.New("a cell's text is cut off"))
+		}
+	}
+	x.add(row, col, text)
+	return nil
+}
+
+// add notes a cell unless it is empty.
+func (x *xls) add(row, col uint16, text string) {
+	if text != "" {
+		x.cells = append(x.cells, xlsCell{row, col, text})
+	}
+}
+
+// number returns a number as the format of the XF record shows it.
+func (x *xls) number(xf uint16, n float64) string {
+	f := plain
+	if int(xf) < len(x.formats) {
+		f = x.formats[xf]
+	}
+	return f.text(n, x.from1904)
+}
+
+// rk returns a number that is packed in four bytes: a whole number of 30 bits,
+// or the upper half of a float64, either of them in hundredths or not. It is
+// finite for a file that a spreadsheet wrote, and made 0 for any other.
+func rk(v uint32) float64 {
+	n := math.Float64frombits(uint64(v&^3) << 32)
+	if v&2 != 0 {
+		n = float64(int32(v) >> 2)
+	}
+	if v&1 != 0 {
+		n /= 100
+	}
+	if !finite(n) {
+		return 0
+	}
+	return n
+}
+
+// texts reads texts that go on in the records after the one they begin in.
+type texts struct {
+	segments [][]byte
+}
+
+// newTexts returns a reader of the texts in a record and those after it.
+func newTexts(segments ...[]byte) *texts { return &texts{segments: segments} }
+
+// take returns the next n bytes, or fewer if the record at hand has fewer. It
+// returns none at the end.
+func (t *texts) take(n int) []byte {
+	for len(t.segments) > 0 && len(t.segments[0]) == 0 {
+		t.segments = t.segments[1:]
+	}
+	if len(t.segments) == 0 {
+		return nil
+	}
+	n = min(n, len(t.segments[0]))
+	b := t.segments[0][:n]
+	t.segments[0] = t.segments[0][n:]
+	return b
+}
+
+// skip goes past n bytes.
+func (t *texts) skip(n int) bool {
+	for n > 0 {
+		b := t.take(n)
+		if b == nil {
+			return false
+		}
+		n -= len(b)
+	}
+	return true
+}
+
+// uint reads a number of n bytes.
+func (t *texts) uint(n int) (v int, ok bool) {
+	for i := range n {
+		b := t.take(1)
+		if b == nil {
+			return 0, false
+		}
+		v |= int(b[0]) << (8 * i)
+	}
+	return v, true
+}
+
+// next returns the next text: its length, flags, how much formatting and
+// phonetic text comes after it, its characters of one or two bytes each, and
+// the rest. Where it goes on in another record, that begins with flags anew.
+// ([MS-XLS] 2.5.293)
+func (t *texts) next() (string, bool) {
+	left, ok := t.uint(2)
+	flags, ok2 := t.uint(1)
+	if !ok || !ok2 {
+		return "", false
+	}
+	rest := 0
+	if flags&8 != 0 {
+		runs, ok := t.uint(2)
+		if !ok {
+			return "", false
+		}
+		rest += 4 * runs
+	}
+	if flags&4 != 0 {
+		n, ok := t.uint(4)
+		if !ok {
+			return "", false
+		}
+		rest += n
+	}
+	var units []uint16
+	for left > 0 {
+		if len(t.segments) == 0 {
+			return "", false
+		}
+		if len(t.segments[0]) == 0 {
+			t.segments = t.segments[1:]
+			if flags, ok = t.uint(1); !ok {
+				return "", false
+			}
+			continue
+		}
+		width := 1 + flags&1
+		b := t.take(width * left)
+		if len(b)%width != 0 {
+			return "", false
+		}
+		for i := 0; i < len(b); i += width {
+			u := uint16(b[i])
+			if width == 2 {
+				u |= uint16(b[i+1]) << 8
+			}
+			units = append(units, u)
+		}
+		left -= len(b) / width
+	}
+	return string(utf16.Decode(units)), t.skip(rest)
+}
+
+// compoundMagic is how a compound file begins. ([MS-CFB] 2.2)
+const compoundMagic = "\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1"
+
+// The numbers that are no sector.
+const (
+	endOfChain = 0xfffffffe
+	maxSector  = 0xfffffffa
+)
+
+// compound is a compound file: streams, in chains of sectors.
+type compound struct {
+	body     []byte
+	size     int      // of a sector
+	fat      []uint32 // the sector after each
+	miniFAT  []uint32 // the same for the small sectors, of which small streams are
+	mini     []byte   // what the small sectors are in
+	cutoff   int      // how large a stream is too large for small sectors
+	children []entry
+}
+
+// entry is a stream or a storage.
+type entry struct {
+	name  string // in lower case
+	kind  byte
+	start uint32
+	size  int
+}
+
+// Kinds of entries.
+const (
+	storageEntry = 1
+	streamEntry  = 2
+	rootEntry    = 5
+)
+
+// miniSize is the size of a small sector.
+const miniSize = 64
+
+// openCompound reads the directory of a compound file. It allocates no more
+// than a few times the size of the file, whatever the file claims.
+func openCompound(body []byte) (*compound, error) {
+	le := binary.LittleEndian
+	if len(body) < 512 {
+		return nil, errors.New("the header is cut off")
+	}
+	shift := le.Uint16(body[30:])
+	if shift != 9 && shift != 12 || le.Uint16(body[32:]) != 6 {
+		return nil, errors.New("the sectors are of an odd size")
+	}
+	c := &compound{body: body, size: 1 << shift, cutoff: int(le.Uint32(body[56:]))}
+	// The first sectors of the allocation table are in the header, the rest in
+	// a chain of sectors of its own.
+	var sectors []uint32
+	for i := 76; i < 512; i += 4 {
+		sectors = append(sectors, le.Uint32(body[i:]))
+	}
+	for at, n := le.Uint32(body[68:]), 0; at <= maxSector; n++ {
+		s := c.sector(at)
+		if len(s) < c.size || n > len(body)/c.size {
+			return nil, errors.New("the allocation table is damaged")
+		}
+		for i := 0; i < c.size-4; i += 4 {
+			sectors = append(sectors, le.Uint32(s[i:]))
+		}
+		at = le.Uint32(s[c.size-4:])
+	}
+	limit := len(body)/c.size + 1
+	for _, n := range sectors {
+		if n > maxSector || len(c.fat) >= limit {
+			break
+		}
+		c.fat = append(c.fat, uint32s(c.sector(n))...)
+	}
+	dir, err := c.chain(le.Uint32(body[48:]))
+	if err != nil {
+		return nil, err
+	}
+	for ; len(dir) >= 128; dir = dir[128:] {
+		n := int(le.Uint16(dir[64:])) - 2
+		e := entry{kind: dir[66], start: le.Uint32(dir[116:]), size: int(le.Uint32(dir[120:]))}
+		if e.kind != storageEntry && e.kind != streamEntry && e.kind != rootEntry || n < 0 || n > 62 {
+			continue
+		}
+		units := make([]uint16, n/2)
+		for i := range units {
+			units[i] = le.Uint16(dir[2*i:])
+		}
+		e.name = strings.ToLower(string(utf16.Decode(units)))
+		if e.kind == rootEntry && c.mini == nil && e.start <= maxSector {
+			if c.mini, err = c.chain(e.start); err != nil {
+				return nil, err
+			}
+		}
+		c.children = append(c.children, e)
+	}
+	if at := le.Uint32(body[60:]); at <= maxSector {
+		table, err := c.chain(at)
+		if err != nil {
+			return nil, err
+		}
+		c.miniFAT = uint32s(table)
+	}
+	return c, nil
+}
+
+// uint32s returns the numbers in b.
+func uint32s(b []byte) []uint32 {
+	numbers := make([]uint32, len(b)/4)
+	for i := range numbers {
+		numbers[i] = binary.LittleEndian.Uint32(b[4*i:])
+	}
+	return numbers
+}
+
+// sector returns a sector, cut off if the file is, and empty outside of it.
+func (c *compound) sector(n uint32) []byte {
+	from := min((int(n)+1)*c.size, len(c.body))
+	return c.body[from:min(from+c.size, len(c.body))]
+}
+
+// chain returns the sectors from one on.
+func (c *compound) chain(at uint32) ([]byte, error) {
+	var b bytes.Buffer
+	for n := 0; at != endOfChain; n++ {
+		if at >= uint32(len(c.fat)) || n == len(c.fat) || b.Len() > len(c.body) {
+			return nil, errors.New("a chain of sectors is damaged")
+		}
+		b.Write(c.sector(at))
+		at = c.fat[at]
+	}
+	return b.Bytes(), nil
+}
+
+// find returns the first entry of a name.
+func (c *compound) find(name string) (entry, bool) {
+	for _, e := range c.children {
+		if e.name == name && e.kind != rootEntry {
+			return e, true
+		}
+	}
+	return entry{}, false
+}
+
+// stream returns what is in a stream.
+func (c *compound) stream(e entry) ([]byte, error) {
+	var b []byte
+	if e.size < c.cutoff {
+		for at, n := e.start, 0; at != endOfChain && len(b) < e.size; n++ {
+			from := int(at) * miniSize
+			if at >= uint32(len(c.miniFAT)) || n == len(c.miniFAT) || from >= len(c.mini) {
+				return nil, errors.New("a chain of small sectors is damaged")
+			}
+			b = append(b, c.mini[from:min(from+miniSize, len(c.mini))]...)
+			at = c.miniFAT[at]
+		}
+	} else {
+		var err error
+		if b, err = c.chain(e.start); err != nil {
+			return nil, err
+		}
+	}
+	if len(b) < e.size {
+		return nil, errors.New("a stream is cut off")
+	}
+	return b[:e.size], nil
+}

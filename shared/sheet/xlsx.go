@@ -1,0 +1,475 @@
+package sheet
+
+import (
+	"archive/zip"
+	"bufio"
+	"bytes"
+	"errors"
+	"fmt"
+	"io"
+	"math"
+	"path"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+	"unicode/utf8"
+
+	"sitoo-rule/shared/fault"
+)
+
+// maxEntries is how many files a workbook may be made of, and links and sheets
+// it may have. Those of a table are ten or so.
+const maxEntries = 10_000
+
+// Refusals of workbooks, of both kinds.
+var (
+	errMacros   = fault.New(fault.Invalid, "The workbook holds macros, which are refused. Save it as .xlsx, .csv or .txt (tab-separated), without macros, and send that file.")
+	errPassword = fault.New(fault.Invalid, "The workbook is protected with a password. Save it without one and send that file.")
+	errNoSheet  = fault.New(fault.Invalid, "The workbook has no visible worksheet. %s", expected)
+)
+
+// damaged is the error for a workbook that cannot be read. err, for the log,
+// holds nothing of the cells.
+func damaged(err error) error {
+	return fault.Wrap(fault.Invalid, err, "The workbook is damaged. Open it in a spreadsheet program, save it again as .xlsx and send that file.")
+}
+
+// formulaAt is the error for a cell that is worked out.
+func formulaAt(row, col int) error {
+	return fault.New(fault.Invalid, "%s holds a formula. Copy the cells and paste them as values, save the file and send it again.", cellName(row, col))
+}
+
+// errorAt is the error for a cell that shows an error.
+func errorAt(row, col int) error {
+	return fault.New(fault.Invalid, "%s holds an error, such as #N/A. Correct or empty the cell, save the file and send it again.", cellName(row, col))
+}
+
+// workbook is an .xlsx file: XML in a ZIP archive.
+type workbook struct {
+	parts    map[string]*zip.File // by name in lower case
+	budget   budget
+	in       *bufio.Reader // what all parts are read with, one after the other
+	from1904 bool
+	formats  []format // by the number of a cell's style
+	shared   []string
+}
+
+// readXLSX reads a file that is a ZIP archive.
+func readXLSX(body []byte) (Sheet, error) {
+	archive, err := zip.NewReader(bytes.NewReader(body), int64(len(body)))
+	if err != nil {
+		return Sheet{}, damaged(fmt.Errorf("open the archive: %w", err))
+	}
+	if len(archive.File) > maxEntries {
+		return Sheet{}, fault.New(fault.TooLarge, "The workbook is made of more than %d parts. %s", maxEntries, expected)
+	}
+	w := workbook{parts: make(map[string]*zip.File, len(archive.File)), budget: budget{MaxUnpacked, maxElements}, in: bufio.NewReaderSize(nil, maxToken)}
+	for _, f := range archive.File {
+		name := strings.ToLower(strings.TrimPrefix(strings.ReplaceAll(f.Name, `\`, "/"), "/"))
+		if w.parts[name] != nil {
+			return Sheet{}, damaged(errors.New("a part is there twice"))
+		}
+		w.parts[name] = f
+	}
+	if err := w.refuse(); err != nil {
+		return Sheet{}, err
+	}
+	var b builder
+	if err := w.read(&b); err != nil {
+		return Sheet{}, err
+	}
+	return b.done("xlsx")
+}
+
+// refuse tells what other than an .xlsx workbook the archive is.
+func (w *workbook) refuse() error {
+	macros, book := false, false
+	for name, f := range w.parts {
+		if f.Flags&1 != 0 {
+			return errPassword
+		}
+		macros = macros || path.Base(name) == "vbaproject.bin" || strings.HasPrefix(name, "xl/macrosheets/")
+		book = book || path.Base(name) == "workbook.xml"
+	}
+	switch {
+	case macros:
+		return errMacros
+	case w.parts["xl/workbook.bin"] != nil:
+		return fault.New(fault.Invalid, "The file is a binary workbook (.xlsb), which is not read. %s", expected)
+	case w.parts["mimetype"] != nil && w.parts["content.xml"] != nil:
+		return fault.New(fault.Invalid, "The file is an OpenDocument file (.ods), which is not read. %s", expected)
+	case !book:
+		return fault.New(fault.Invalid, "The file is a ZIP archive without a workbook in it. %s", expected)
+	}
+	return nil
+}
+
+// read reads the first visible worksheet.
+func (w *workbook) read(b *builder) error {
+	if err := w.types(); err != nil {
+		return err
+	}
+	whole, err := w.links("")
+	if err != nil {
+		return err
+	}
+	main, ok := whole.first["officedocument"]
+	if !ok {
+		main = "xl/workbook.xml"
+	}
+	visible, err := w.book(main)
+	if err != nil {
+		return err
+	}
+	links, err := w.links(main)
+	if err != nil {
+		return err
+	}
+	if _, ok := links.first["vbaproject"]; ok {
+		return errMacros
+	}
+	var sheet string
+	for _, id := range visible {
+		if l := links.byID[id]; l.kind == "worksheet" {
+			sheet = l.target
+			break
+		}
+	}
+	if sheet == "" {
+		return errNoSheet
+	}
+	if name, ok := links.first["styles"]; ok {
+		if err := w.styles(name); err != nil {
+			return err
+		}
+	}
+	if name, ok := links.first["sharedstrings"]; ok {
+		if err := w.strings(name); err != nil {
+			return err
+		}
+	}
+	return w.sheet(sheet, b)
+}
+
+// types refuses a workbook that is declared to have macros.
+func (w *workbook) types() error {
+	return w.each("[content_types].xml", func(_ string, e *scanner) error {
+		if strings.Contains(strings.ToLower(e.attr("ContentType")), "macroenabled") {
+			return errMacros
+		}
+		return nil
+	})
+}
+
+// links is what a part refers to.
+type links struct {
+	byID  map[string]link
+	first map[string]string // the first target of a kind
+}
+
+// link is how a part refers to another one.
+type link struct{ kind, target string }
+
+// links returns what a part refers to; "" is the whole package.
+func (w *workbook) links(from string) (links, error) {
+	l := links{byID: make(map[string]link), first: make(map[string]string)}
+	folder, file := path.Split(from)
+	name := folder + "_rels/" + file + ".rels"
+	if w.parts[name] == nil {
+		return l, nil
+	}
+	return l, w.each(name, func(_ string, e *scanner) error {
+		if e.name != "Relationship" || e.attr("TargetMode") == "External" {
+			return nil
+		}
+		if len(l.byID) == maxEntries {
+			return damaged(errors.New("too many relationships"))
+		}
+		target := strings.ToLower(strings.ReplaceAll(e.attr("Target"), `\`, "/"))
+		if !strings.HasPrefix(target, "/") {
+			target = path.Join("/", folder, target)
+		}
+		next := link{
+			kind:   strings.ToLower(path.Base(e.attr("Type"))),
+			target: strings.TrimPrefix(path.Clean(target), "/"),
+		}
+		l.byID[e.attr("Id")] = next
+		if _, ok := l.first[next.kind]; !ok {
+			l.first[next.kind] = next.target
+		}
+		return nil
+	})
+}
+
+// book reads the list of sheets. It returns the ids of the visible ones.
+func (w *workbook) book(name string) (visible []string, err error) {
+	err = w.each(name, func(parent string, e *scanner) error {
+		switch {
+		case e.name == "workbookPr":
+			w.from1904 = isTrue(e.attr("date1904"))
+		case parent == "sheets" && e.name == "sheet":
+			if len(visible) == maxEntries {
+				return damaged(errors.New("too many sheets"))
+			}
+			if s := e.attr("state"); s == "" || s == "visible" {
+				visible = append(visible, e.attr("id"))
+			}
+		}
+		return nil
+	})
+	return visible, err
+}
+
+// styles reads what the number formats of the cells' styles mean.
+func (w *workbook) styles(name string) error {
+	own := make(map[int]format)
+	return w.each(name, func(parent string, e *scanner) error {
+		id, err := strconv.Atoi(e.attr("numFmtId"))
+		switch {
+		case parent == "numFmts" && err == nil && 0 <= id && id <= math.MaxUint16:
+			own[id] = formatOf(id, e.attr("formatCode"))
+		case parent == "cellXfs" && e.name == "xf":
+			f, ok := own[id]
+			if !ok {
+				f = formatOf(id, "")
+			}
+			w.formats = append(w.formats, f)
+		}
+		return nil
+	})
+}
+
+// strings reads the texts that cells refer to by number.
+func (w *workbook) strings(name string) error {
+	var text []byte
+	return w.scan(name, func(s *scanner, k kind) error {
+		switch {
+		case k == start && s.name == "si":
+			text = text[:0]
+		case k == chars:
+			text = s.value(text)
+		case k == end && s.name == "si":
+			if len(w.shared) == MaxCells {
+				return fault.New(fault.TooLarge, "The workbook holds more than %d texts. Split it into smaller files, each with the headings.", MaxCells)
+			}
+			w.shared = append(w.shared, unescape(string(text)))
+		}
+		return nil
+	})
+}
+
+// cell is a cell as the XML has it.
+type cell struct {
+	row, col int
+	kind     string // the attribute t
+	style    string
+	text     []byte
+}
+
+// sheet reads a worksheet. Rows, and cells in a row, come in order; without a
+// number they follow the one before.
+func (w *workbook) sheet(name string, b *builder) error {
+	c := cell{col: -1}
+	return w.scan(name, func(s *scanner, k kind) (err error) {
+		// The element that begins is in the path, one that ends is not any more.
+		n := len(s.path)
+		if n < 2 || s.path[1] != "sheetData" {
+			if k == end && s.name == "sheetData" {
+				return errDone
+			}
+			return nil
+		}
+		switch {
+		case k == chars:
+			c.text = s.value(c.text)
+		case k == start && n == 3 && s.name == "row":
+			c.row, err = rowAfter(c.row, s.attr("r"))
+			c.col = -1
+		case k == start && n == 4 && s.name == "c":
+			c.col, err = columnAfter(c.col, c.row, s.attr("r"))
+			c.kind, c.style, c.text = s.attr("t"), s.attr("s"), c.text[:0]
+		case k == start && n == 5 && s.name == "f":
+			err = formulaAt(c.row, c.col)
+		case k == end && n == 3 && s.name == "c":
+			var text string
+			if text, err = w.value(c); err == nil {
+				err = b.cell(c.row, c.col, text)
+			}
+		case k == end && n == 2 && s.name == "row":
+			err = b.end(c.row)
+		}
+		return err
+	})
+}
+
+// errDone ends a scan before the end of the part.
+var errDone = errors.New("done")
+
+// rowAfter returns the number of the row after another one, which its own
+// reference tells if it has one.
+func rowAfter(last int, ref string) (int, error) {
+	row := last + 1
+	if ref != "" {
+		var err error
+		if row, err = strconv.Atoi(ref); err != nil || row <= last {
+			return 0, damaged(errors.New("a row's number is not above the one before it"))
+		}
+	}
+	if row > 1<<20 {
+		return 0, damaged(errors.New("a row is below the last row of a worksheet"))
+	}
+	return row, nil
+}
+
+// columnAfter returns the number of the column after another one, which a
+// cell's own reference tells if it has one.
+func columnAfter(last, row int, ref string) (int, error) {
+	if ref == "" {
+		return last + 1, nil // bounded by what may be unpacked
+	}
+	letters := strings.TrimRight(ref, "0123456789")
+	if n, err := strconv.Atoi(ref[len(letters):]); err != nil || n != row || len(letters) < 1 || len(letters) > 3 {
+		return 0, damaged(errors.New("a cell's reference is not one in its row"))
+	}
+	col := 0
+	for _, c := range []byte(strings.ToUpper(letters)) {
+		if c < 'A' || 'Z' < c {
+			return 0, damaged(errors.New("a cell's reference is not one in its row"))
+		}
+		col = col*26 + int(c-'A') + 1
+	}
+	if col--; col <= last {
+		return 0, damaged(errors.New("a cell is not to the right of the one before it"))
+	}
+	return col, nil
+}
+
+// value returns what is in a cell.
+func (w *workbook) value(c cell) (string, error) {
+	if c.kind == "e" {
+		return "", errorAt(c.row, c.col)
+	}
+	s := trim(string(c.text))
+	if s == "" {
+		return "", nil
+	}
+	switch c.kind {
+	case "s":
+		if i, err := strconv.Atoi(s); err == nil && 0 <= i && i < len(w.shared) {
+			return w.shared[i], nil
+		}
+	case "str", "inlineStr":
+		return unescape(s), nil
+	case "b":
+		return strconv.FormatBool(isTrue(s)), nil
+	case "d":
+		return isoDate(s), nil
+	case "", "n":
+		f := plain
+		if i, err := strconv.Atoi(c.style); err == nil && 0 <= i && i < len(w.formats) {
+			f = w.formats[i]
+		}
+		// Whole numbers stay as they are: an id may have more digits than a
+		// spreadsheet can work with.
+		if f == plain && len(s) <= 20 && strings.Trim(s, "0123456789") == "" && (s[0] != '0' || len(s) == 1) {
+			return s, nil
+		}
+		if n, err := strconv.ParseFloat(s, 64); err == nil && finite(n) {
+			return f.text(n, w.from1904), nil
+		}
+	}
+	return "", damaged(errors.New("a cell is not of its type"))
+}
+
+// isoDate returns a date that is stored as text as other dates are returned.
+func isoDate(s string) string {
+	for _, layout := range []string{time.DateOnly, "2006-01-02T15:04:05", time.RFC3339} {
+		if t, err := time.Parse(layout, s); err == nil {
+			return dateTime.show(t)
+		}
+	}
+	return s
+}
+
+// isTrue reads a boolean of XML.
+func isTrue(s string) bool { return s == "1" || s == "true" }
+
+// unescape turns what a spreadsheet writes for characters that XML cannot
+// hold, as _x000D_ for a carriage return, into those characters.
+func unescape(s string) string {
+	const form = "_x000D_"
+	i := strings.Index(s, form[:2])
+	if i < 0 {
+		return s
+	}
+	var b strings.Builder
+	for ; i >= 0; i = strings.Index(s, form[:2]) {
+		b.WriteString(s[:i])
+		s = s[i:]
+		if len(s) >= len(form) && s[len(form)-1] == '_' {
+			if r, err := strconv.ParseUint(s[2:len(form)-1], 16, 16); err == nil {
+				b.WriteRune(rune(r))
+				s = s[len(form):]
+				continue
+			}
+		}
+		b.WriteByte('_')
+		s = s[1:]
+	}
+	b.WriteString(s)
+	return b.String()
+}
+
+// each calls f for every element of a part, with the name of the element that
+// it is in.
+func (w *workbook) each(name string, f func(parent string, e *scanner) error) error {
+	return w.scan(name, func(s *scanner, k kind) error {
+		if k != start {
+			return nil
+		}
+		parent := ""
+		if n := len(s.path); n > 1 {
+			parent = s.path[n-2]
+		}
+		return f(parent, s)
+	})
+}
+
+// scan calls f for every token of a part, until errDone.
+func (w *workbook) scan(name string, f func(s *scanner, k kind) error) error {
+	file := w.parts[name]
+	if file == nil {
+		return damaged(errors.New("a part is missing"))
+	}
+	r, err := file.Open()
+	if err != nil {
+		return damaged(fmt.Errorf("open a part: %w", err))
+	}
+	defer func() { _ = r.Close() }() // nothing is left to go wrong
+	s := newScanner(w.in, r, &w.budget)
+	for {
+		k, err := s.next()
+		if err == nil {
+			err = f(s, k)
+		}
+		switch _, known := errors.AsType[*fault.Error](err); {
+		case err == nil:
+		case err == io.EOF, err == errDone:
+			return nil
+		case known:
+			return err
+		default:
+			return damaged(err)
+		}
+	}
+}
+
+// value adds the characters at hand to a value, until it is larger than a cell
+// may be. What is outside of values, and how text is pronounced, is left out.
+func (s *scanner) value(text []byte) []byte {
+	if n := len(s.path); s.path[n-1] != "t" && s.path[n-1] != "v" || slices.Contains(s.path, "rPh") || len(text) > utf8.UTFMax*MaxCell {
+		return text
+	}
+	return append(text, s.text...)
+}

@@ -1,0 +1,128 @@
+package sitoo
+
+import (
+	"bytes"
+	"encoding/json"
+	"strings"
+	"time"
+	"unicode"
+	"unicode/utf8"
+
+	"github.com/shopspring/decimal"
+
+	"sitoo-rule/shared/fault"
+)
+
+// Redemption is what a till says when a bonus check or a promotion is used.
+// Every member is optional.
+type Redemption struct {
+	Date time.Time // UTC, zero if not said
+	// Remaining is what is left of a bonus check, 0 or more in whole öre; nil
+	// if not said.
+	Remaining *decimal.Decimal
+	OrderID   string // Sitoo's order id, "" if not said
+}
+
+// Redeemed is the answer to the redemption of a bonus check, and to one that is
+// taken back.
+type Redeemed struct {
+	ID           string      `json:"bonuscheckid"`
+	Redeemed     bool        `json:"redeemed"` // nothing is left of it
+	DateRedeemed *string     `json:"dateredeemed"`
+	Used         json.Number `json:"used"` // by this redemption
+	Remaining    json.Number `json:"remaining"`
+}
+
+// RedeemedPromotion is Redeemed for a promotion, which has no amounts.
+type RedeemedPromotion struct {
+	ID           string  `json:"promotionid"`
+	Redeemed     bool    `json:"redeemed"`
+	DateRedeemed *string `json:"dateredeemed"`
+}
+
+// nothing reports whether a body that may be left out was: PHP writes an object
+// without members as an array.
+func nothing(body []byte) bool {
+	body = bytes.TrimSpace(body)
+	if n := len(body); n > 1 && body[0] == '[' && body[n-1] == ']' {
+		return len(bytes.TrimSpace(body[1:n-1])) == 0
+	}
+	return len(body) == 0 || string(body) == "null"
+}
+
+// CheckOptional is Check for an operation whose body may be left out: nothing
+// at all, null and [] pass as well.
+func CheckOptional(body []byte) error {
+	if nothing(body) {
+		return nil
+	}
+	return Check(body)
+}
+
+// redeemedLayouts are the ways in which a till may write when a check was used.
+// Which of them Sitoo uses is not published.
+var redeemedLayouts = []string{
+	time.RFC3339, "2006-01-02T15:04:05-0700", // the latter as PHP's DATE_ISO8601 has it
+	"2006-01-02T15:04:05", time.DateTime, time.DateOnly,
+}
+
+// maxOrderID is how long an order's id may be, in characters.
+const maxOrderID = 64
+
+// DecodeRedemption reads the body of a redeem call. An empty string, null and a
+// member that is not there say the same; so does 0 for a date or an order,
+// neither of which has that number. A date without a time zone is taken as UTC:
+// the till's zone is not known here. The error is fault.Invalid and names the
+// member. body has passed CheckOptional.
+func DecodeRedemption(body []byte) (Redemption, error) {
+	if nothing(body) {
+		return Redemption{}, nil
+	}
+	var err error
+	o := newObject(body, "", &err)
+	if err != nil {
+		return Redemption{}, fault.New(fault.Invalid, "The body is not a JSON object; the date, the remaining amount and the order of a redemption are expected.")
+	}
+	r := Redemption{OrderID: o.orderID("orderid")}
+	if s := strings.TrimSpace(o.text("dateredeemed")); s != "" && s != "0" {
+		var ok bool
+		if r.Date, ok = moment(s, redeemedLayouts...); !ok {
+			o.fail("dateredeemed", "is not a moment in time, something like 2026-03-02T09:00:00Z is expected")
+		}
+	}
+	if strings.TrimSpace(o.text("remaining")) != "" {
+		left := o.money("remaining")
+		whole := left.Truncate(2)
+		switch {
+		case left.IsNegative():
+			o.fail("remaining", "is below 0, 0 or more is expected")
+		case !left.Equal(whole):
+			o.fail("remaining", "has more than two decimals, something like 123.50 is expected")
+		}
+		r.Remaining = &whole
+	}
+	if err != nil {
+		return Redemption{}, err
+	}
+	return r, nil
+}
+
+// orderID returns an order's id, given as a number or as text; "" if absent or 0.
+func (o object) orderID(name string) string {
+	if raw, _ := o.raw(name); string(raw) == "true" || string(raw) == "false" {
+		o.fail(name, "is not an order's number, something like 210334 is expected")
+		return ""
+	}
+	s := strings.TrimSpace(o.text(name))
+	if whole, ok := strings.CutSuffix(s, ".0"); ok && strings.Trim(whole, "0123456789") == "" {
+		s = whole
+	}
+	if s == "0" {
+		return ""
+	}
+	if utf8.RuneCountInString(s) > maxOrderID || strings.ContainsFunc(s, func(r rune) bool { return !unicode.IsGraphic(r) || unicode.IsSpace(r) }) {
+		o.fail(name, "is not an order's number, at most %d visible characters are expected", maxOrderID)
+		return ""
+	}
+	return s
+}

@@ -1,0 +1,184 @@
+package sitoo
+
+import (
+	"context"
+	"crypto/tls"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"net"
+	"net/http"
+	"net/netip"
+	"net/url"
+	"regexp"
+	"strings"
+	"syscall"
+	"time"
+
+	"sitoo-rule/shared/fault"
+)
+
+// Credentials are what a merchant enters to let us read a shop from Sitoo. They
+// print without the password, however they are printed; their JSON has it.
+type Credentials struct {
+	BaseURL   string // as Sitoo's Backoffice shows it; see CheckBaseURL
+	AccountID string
+	Site      int64 // the site's eshopid, usually 1
+	APIID     string
+	Password  string
+}
+
+// String returns the credentials without the password.
+func (c Credentials) String() string {
+	return fmt.Sprintf("Sitoo account %s, site %d, API id %s", c.AccountID, c.Site, c.APIID)
+}
+
+// GoString is String.
+func (c Credentials) GoString() string { return c.String() }
+
+// Format writes String for every verb: %d of a struct would print its members.
+func (c Credentials) Format(f fmt.State, _ rune) { _, _ = io.WriteString(f, c.String()) }
+
+// LogValue is for slog: what String says.
+func (c Credentials) LogValue() slog.Value { return slog.StringValue(c.String()) }
+
+var (
+	accountID = regexp.MustCompile(`^[A-Za-z0-9][A-Za-z0-9_-]{0,39}$`)
+	// sitooHost is a host of Sitoo's: the contract has seen api.mysitoo.com,
+	// api-sandbox.mysitoo.com, api130.mysitoo.com and others, and no list.
+	sitooHost = regexp.MustCompile(`^([a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?\.){1,3}mysitoo\.com$`)
+	// printable is a text without blanks that fits in a header's Basic pair.
+	printable = regexp.MustCompile(`^[!-~\p{L}\p{N}\p{P}\p{S}]+$`)
+)
+
+const expectedBaseURL = "something like https://api.mysitoo.com/v2/accounts/90001, as Sitoo shows it, is expected"
+
+// CheckBaseURL returns a base URL as it is used: "https://" and the host, and
+// "/v2/accounts/" and the account if the URL has them. It is an error, fault.Invalid
+// with the member baseurl, if the URL is not https, not at one of Sitoo's hosts
+// (below mysitoo.com) or has anything else in it, such as a user, a port but 443,
+// a query or another path. anyHost, for local use, allows any host and port, and
+// http. Nothing of a refused URL is in the error: it may hold a password.
+func CheckBaseURL(raw string, anyHost bool) (string, error) {
+	refuse := func(why string) (string, error) { return "", fault.Bad("baseurl", "%s, %s", why, expectedBaseURL) }
+	raw = strings.TrimSpace(raw)
+	if raw == "" {
+		return refuse("is missing")
+	}
+	if len(raw) > 300 {
+		return refuse("is too long")
+	}
+	u, err := url.Parse(raw)
+	switch {
+	case err != nil || u.Opaque != "":
+		return refuse("is not a URL")
+	case u.Scheme != "https" && !(anyHost && u.Scheme == "http"):
+		return refuse("does not begin with https://")
+	case u.User != nil:
+		return refuse("has a user in it")
+	case u.RawQuery != "" || u.ForceQuery || u.Fragment != "" || strings.HasSuffix(raw, "#"):
+		return refuse("goes on after the path")
+	}
+	host, port := strings.ToLower(u.Hostname()), u.Port()
+	switch {
+	case anyHost && host != "":
+		if _, err := netip.ParseAddr(host); err != nil && !hostName.MatchString(host) {
+			return refuse("has no host")
+		}
+		host = strings.ToLower(u.Host)
+	case !sitooHost.MatchString(host):
+		return refuse("is not at one of Sitoo's hosts, which end in .mysitoo.com")
+	case port != "" && port != "443" || strings.HasSuffix(u.Host, ":"):
+		return refuse("has a port in it")
+	}
+	path := strings.TrimSuffix(u.EscapedPath(), "/")
+	if rest, ok := strings.CutPrefix(path, "/v2/accounts/"); ok && accountID.MatchString(rest) {
+		return u.Scheme + "://" + host + path, nil
+	}
+	if path != "" && path != "/v2" && path != "/v2/accounts" {
+		return refuse("has another path than expected")
+	}
+	return u.Scheme + "://" + host, nil
+}
+
+// hostName is a name that can stand in a URL.
+var hostName = regexp.MustCompile(`^[a-z0-9]([a-z0-9._-]{0,251}[a-z0-9])?$`)
+
+// Check returns the credentials as they are used: blanks around them are gone
+// and BaseURL has the account, which AccountID need not repeat. The error is
+// fault.Invalid with the member baseurl, accountid, site, apiid or password. It
+// asks nobody: whether Sitoo accepts them, Shop.Check says.
+func (c Credentials) Check(anyHost bool) (Credentials, error) {
+	c.AccountID, c.APIID, c.Password = strings.TrimSpace(c.AccountID), strings.TrimSpace(c.APIID), strings.TrimSpace(c.Password)
+	base, err := CheckBaseURL(c.BaseURL, anyHost)
+	if err != nil {
+		return Credentials{}, err
+	}
+	host, account, has := strings.Cut(base, "/v2/accounts/")
+	if c.AccountID == "" {
+		c.AccountID = account
+	}
+	switch {
+	case c.AccountID == "":
+		return Credentials{}, fault.Bad("accountid", "is missing, the account's number in Sitoo, such as 90001, is expected")
+	case !accountID.MatchString(c.AccountID):
+		return Credentials{}, fault.Bad("accountid", "is not an account's number, something like 90001 is expected")
+	case has && account != c.AccountID:
+		return Credentials{}, fault.Bad("accountid", "is another one than the base URL's, the same account in both is expected")
+	case c.Site <= 0:
+		return Credentials{}, fault.Bad("site", "is missing or below 1, the site's eshopid, usually 1, is expected")
+	case !printable.MatchString(c.APIID) || len(c.APIID) > 200 || strings.Contains(c.APIID, ":"):
+		return Credentials{}, fault.Bad("apiid", "is missing or not an API id, something like 90001-1 is expected")
+	case !printable.MatchString(c.Password) || len(c.Password) > 500:
+		return Credentials{}, fault.Bad("password", "is missing or not a password, the one that Sitoo generated is expected")
+	}
+	c.BaseURL = host + "/v2/accounts/" + c.AccountID
+	return c, nil
+}
+
+// NewRESTHTTPClient returns an HTTP client for Sitoo that keeps its connection
+// open and never follows a redirect. It does not connect to one of Sitoo's hosts
+// at an address inside a network, which is where a forged name would lead.
+func NewRESTHTTPClient() *http.Client {
+	plain := &net.Dialer{Timeout: 5 * time.Second, KeepAlive: 30 * time.Second}
+	outside := *plain
+	outside.Control = func(_, address string, _ syscall.RawConn) error { return outsideOnly(address) }
+	return &http.Client{
+		Transport: &http.Transport{
+			Proxy: http.ProxyFromEnvironment,
+			DialContext: func(ctx context.Context, network, address string) (net.Conn, error) {
+				// Anything but Sitoo's own host is the operator's choice: a proxy,
+				// or a stand-in where AllowAnyHost lets one be.
+				if host, _, err := net.SplitHostPort(address); err == nil && sitooHost.MatchString(strings.ToLower(host)) {
+					return outside.DialContext(ctx, network, address)
+				}
+				return plain.DialContext(ctx, network, address)
+			},
+			ForceAttemptHTTP2:   true,
+			TLSClientConfig:     &tls.Config{MinVersion: tls.VersionTLS12},
+			TLSHandshakeTimeout: 5 * time.Second,
+			MaxIdleConnsPerHost: 2,
+			IdleConnTimeout:     4 * time.Minute,
+		},
+		CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
+	}
+}
+
+var errInside = errors.New("the name leads to an address inside a network")
+
+// outsideOnly refuses an address and port that is not on the public network.
+func outsideOnly(address string) error {
+	at, err := netip.ParseAddrPort(address)
+	if err != nil {
+		return err
+	}
+	ip := at.Addr().Unmap()
+	if !ip.IsGlobalUnicast() || ip.IsPrivate() || sharedSpace.Contains(ip) {
+		return errInside
+	}
+	return nil
+}
+
+// sharedSpace is for carriers' networks (RFC 6598); clouds use it inside, too.
+var sharedSpace = netip.MustParsePrefix("100.64.0.0/10")

@@ -1,0 +1,4 @@
+package spi
+
+// Credentials reads the body of PUT /credentials.
+var Credentials = credentials
