@@ -61,6 +61,15 @@ invoke: ## Start one function with one event, by hand: make invoke FN=contact-fi
 import: ## Send a file of bonus checks of any size: make import FILE=bonuschecks.csv URL=https://.../sitoo KEY=<Rule API key>
 	@go run ./local/importer
 
+# URL and KEY reach it in the environment, too.
+.PHONY: check-setup
+check-setup: ## Try a shop's whole set-up, leaving nothing behind: make check-setup URL=https://.../sitoo KEY=<Rule API key>
+	@go run ./local/setupcheck
+
+.PHONY: backfill
+backfill: ## Bring old orders over: make backfill FROM=2024-01-01 TO=2024-12-31 [ACCOUNT= ORDERS= DRYRUN= CUSTOMERS= URL= KEY=] (AWS=1 QUEUE_URL=)
+	@go run ./local/backfill
+
 ## What is deployed
 
 .PHONY: build

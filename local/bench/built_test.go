@@ -23,7 +23,7 @@ const hello = "hello" // testdata/hello, beside the functions
 // withPhones are the functions that read phone numbers, whose numbering plans
 // weigh more than everything else. bonuscheck-import, the largest, reads
 // spreadsheets and every encoding as well.
-var withPhones = []string{"bonuscheck-import", "contact-add", "contact-find", "contact-update", "order-worker"}
+var withPhones = []string{"backfill-worker", "bonuscheck-import", "contact-add", "contact-find", "contact-update", "history-worker", "order-worker"}
 
 // Budgets of a zip, in MB of 2^20 bytes, as Lambda counts and make smoke prints.
 const (

@@ -163,7 +163,9 @@ func (c *specCheck) restore(in bonusInput) bonusOutput {
 	case len(c.uses) == 0:
 		return bonusOutput{refused: true, refusal: fault.Conflict}
 	default:
-		u = &c.uses[len(c.uses)-1]
+		if u = &c.uses[len(c.uses)-1]; u.proved && !u.taken { // a completed order's
+			return bonusOutput{refused: true, refusal: fault.Conflict}
+		}
 	}
 	u.taken = true
 	return bonusOutput{left: [3]int64{c.left()}}

@@ -108,7 +108,7 @@ func TestSampleWork(t *testing.T) {
 				t.Fatal(err)
 			}
 			got := fmt.Sprintf("%d rows, %d written, %d unchanged, %d failed, finished %t", p.Rows, p.Written, p.Unchanged, p.Failed, p.Finished)
-			if diff := cmp.Diff("4 rows, 2 written, 1 unchanged, 1 failed, finished true", got); diff != "" {
+			if diff := cmp.Diff("4 rows, 3 written, 1 unchanged, 0 failed, finished true", got); diff != "" {
 				t.Errorf("the part's progress (-want +got):\n%s", diff)
 			}
 		})

@@ -5,6 +5,7 @@ package main
 import (
 	"cmp"
 	"context"
+	"crypto/rand"
 	"errors"
 	"fmt"
 	"io"
@@ -26,6 +27,9 @@ import (
 	"sitoo-rule/local/fakesitoo"
 	"sitoo-rule/local/stack"
 	"sitoo-rule/local/template"
+	"sitoo-rule/shared/rule"
+	"sitoo-rule/shared/sqsqueue"
+	"sitoo-rule/shared/worker"
 )
 
 func main() {
@@ -37,8 +41,13 @@ func main() {
 	}
 }
 
-// orders is how many old orders the made-up shop has.
-const orders = 200
+// What the made-up shop has: old orders, and how many customers made them, of
+// whom Rule knows some already.
+const (
+	orders    = 20_000
+	buyers    = 400
+	knownToUs = 300
+)
 
 // sample is a file of bonus checks for the made-up customers.
 const sample = "events/bonuscheck-import/files/bonuschecks.csv"
@@ -75,17 +84,23 @@ func run(ctx context.Context, getenv func(string) string, out, logs io.Writer) e
 			defer f.Close()
 			seed, from = f, "RULE_SEED "+name+": "
 		}
-		rule := fakerule.New(fakerule.Options{Keys: []string{key}, Log: nil})
-		if err := rule.Load(seed); err != nil {
+		known := fakerule.New(fakerule.Options{Keys: []string{key}, Log: nil})
+		if err := known.Load(seed); err != nil {
 			return fmt.Errorf("%s%w", from, err)
 		}
 		l, err := listen(cmp.Or(getenv("RULE_PORT"), "3001"))
 		if err != nil {
 			return err
 		}
-		serve(ctx, &group, l, rule)
+		serve(ctx, &group, l, known)
 		ruleURL = "http://" + l.Addr().String()
-		customers = customersOf(rule.Subscribers(key))
+		customers = customersOf(known.Subscribers(key))
+		made := fakesitoo.MakeCustomers(buyers)[len(fakesitoo.DefaultCustomers()):]
+		customers = append(customers, made...)
+		if err := introduce(ctx, ruleURL, key, made[:knownToUs]); err != nil {
+			return err
+		}
+		known.Settle()
 		say("Rule (stand-in)    %s   open it: customers, fields, orders, automations", ruleURL)
 	} else {
 		say("Rule               %s", ruleURL)
@@ -102,7 +117,7 @@ func run(ctx context.Context, getenv func(string) string, out, logs io.Writer) e
 		say("Sitoo              %s", getenv("SITOO_URL"))
 	}
 
-	o := stack.Options{Template: t, RuleURL: ruleURL, Log: log}
+	o := stack.Options{Template: t, RuleURL: ruleURL, Log: log, SitooAnyHost: true}
 	if getenv("AWS") == "1" {
 		cfg, err := cloud(ctx, getenv)
 		if err != nil {
@@ -116,13 +131,50 @@ func run(ctx context.Context, getenv func(string) string, out, logs io.Writer) e
 		return err
 	}
 	group.Go(func() { s.Run(ctx) })
-	serve(ctx, &group, api, s.Gateway)
+	serve(ctx, &group, api, withQueues(s))
 	say("API for Sitoo      %s   with the API token %s", apiURL, key)
 	say("try:  curl -H 'Authorization: Bearer %s' '%s/contacts?key=070-174+06+05'", key, apiURL)
 	say("and:  curl -H 'Authorization: Bearer %s' -F file=@%s %s/bonuschecks", key, sample, apiURL)
 	say("ready")
 	<-ctx.Done()
 	return nil
+}
+
+// introduce makes customers known to Rule, with nothing but their address.
+func introduce(ctx context.Context, ruleURL, key string, customers []fakesitoo.Customer) error {
+	list := make([]rule.Upsert, len(customers))
+	for i, c := range customers {
+		list[i] = rule.Upsert{Email: c.Email}
+	}
+	r := rule.New(rule.Config{URL: ruleURL}).Session(key, time.Time{}, nil)
+	if _, err := r.UpsertMany(ctx, list, []string{"Sitoo"}); err != nil {
+		return fmt.Errorf("introduce the made-up customers: %w", err)
+	}
+	return nil
+}
+
+// withQueues serves the API, and beside it the queues in memory: a POST to
+// /_queues/<logical id> is what `aws sqs send-message` is in AWS.
+func withQueues(s *stack.Stack) http.Handler {
+	mux := http.NewServeMux()
+	mux.Handle("/", s.Gateway)
+	if s.Broker == nil {
+		return mux
+	}
+	mux.HandleFunc("POST /_queues/{id}", func(w http.ResponseWriter, r *http.Request) {
+		q, ok := s.Broker.Queue(r.PathValue("id"))
+		body, err := io.ReadAll(http.MaxBytesReader(w, r.Body, sqsqueue.MaxSize))
+		if !ok || err != nil {
+			http.Error(w, `{"message":"There is no such queue, or the message is too large."}`, http.StatusBadRequest)
+			return
+		}
+		if err := q.Send(r.Context(), worker.Message{Body: string(body), Group: "support", Dedup: rand.Text()}); err != nil {
+			http.Error(w, `{"message":"The queue does not take the message."}`, http.StatusBadRequest)
+			return
+		}
+		fmt.Fprintln(w, `{"status":"queued"}`)
+	})
+	return mux
 }
 
 // cloud returns how to reach AWS, as the environment and the profile say. An

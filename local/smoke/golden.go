@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"sitoo-rule/local/runtimeapi"
+	"sitoo-rule/shared/rule"
 )
 
 // replyOf returns what a golden file holds: the reply, or the type and message
@@ -33,17 +34,30 @@ func replyOf(res runtimeapi.Result) ([]byte, error) {
 var (
 	// newID is an import's id as rand.Text makes it, in a reply's body.
 	newID = regexp.MustCompile(`(\\"importid\\":\\")[A-Z2-7]{26}(\\")`)
-	// moment is a time as replies have it.
-	moment = regexp.MustCompile(`\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ`)
+	// newCustomer is what a set-up check's test customer has of its own in its
+	// address: when it was made up, and a random word.
+	newCustomer = regexp.MustCompile(`(sitoo-rule-setup-check-)\d{8}t\d{6}z-[a-z0-9]+(@example\.com)`)
+	// moment is a time as replies have it, and minute one as a sentence to a
+	// cashier has it, in Swedish time.
+	moment = regexp.MustCompile(`\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d+)?Z`)
+	minute = regexp.MustCompile(`\d{4}-\d\d-\d\d \d\d:\d\d`)
 )
 
 // steady replaces what no two runs have in common. A time is replaced only if it
 // is not before begun, when the function was started, and not after now.
 func steady(reply []byte, begun, now time.Time) []byte {
 	reply = newID.ReplaceAll(reply, []byte("${1}(new id)${2}"))
-	begun = begun.Truncate(time.Second) // as replies have no parts of one
-	return moment.ReplaceAllFunc(reply, func(text []byte) []byte {
-		t, err := time.Parse(time.RFC3339, string(text))
+	reply = newCustomer.ReplaceAll(reply, []byte("${1}(new id)${2}"))
+	// Most replies have no parts of a second, and sentences none of a minute.
+	reply = during(reply, moment, time.RFC3339, begun.Truncate(time.Second), now)
+	return during(reply, minute, "2006-01-02 15:04", begun.Truncate(time.Minute), now)
+}
+
+// during replaces the times from begun to now in a reply.
+func during(reply []byte, times *regexp.Regexp, layout string, begun, now time.Time) []byte {
+	return times.ReplaceAllFunc(reply, func(text []byte) []byte {
+		// A time that names its zone is not read in another.
+		t, err := time.ParseInLocation(layout, string(text), rule.Stockholm)
 		if err != nil || t.Before(begun) || t.After(now) {
 			return text
 		}

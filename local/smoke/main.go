@@ -9,10 +9,11 @@
 // seeded Rule stand-in. AWS_ENDPOINT_URL names the AWS emulator; the functions
 // get made-up credentials, so that a real account refuses them.
 //
-// Replies are compared as they are: the stand-ins' ids and clock are fixed. Two
+// Replies are compared as they are: the stand-ins' ids and clock are fixed. Some
 // things vary all the same, and stand in golden files as "(new id)" and "(during
-// this run)": the id of a new import, and the time of a use that the till did
-// not date. White space between JSON tokens does not count.
+// this run)": the id of a new import, the address of a set-up check's test
+// customer, the time of a use that the till did not date, and when a backfill was
+// paused, resumed or cancelled. White space between JSON tokens does not count.
 //
 // It prints a line for every event, each function's start time and size, and
 // last "N passed, M failed". The exit status is 1 if anything failed and 2 if

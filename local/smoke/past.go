@@ -3,9 +3,11 @@ package main
 import (
 	"context"
 	"fmt"
+	"log/slog"
 	"time"
 
 	"github.com/aws/aws-sdk-go-v2/service/dynamodb"
+	"github.com/aws/aws-sdk-go-v2/service/kms"
 	"github.com/shopspring/decimal"
 
 	"sitoo-rule/local/deployment"
@@ -13,7 +15,11 @@ import (
 	"sitoo-rule/local/template"
 	"sitoo-rule/shared/account"
 	"sitoo-rule/shared/bonus"
+	"sitoo-rule/shared/customer"
 	"sitoo-rule/shared/dynamo"
+	"sitoo-rule/shared/history"
+	"sitoo-rule/shared/rule"
+	"sitoo-rule/shared/seal"
 )
 
 // past stores what other functions have left behind, for those that can do
@@ -41,8 +47,111 @@ func (w *world) past(ctx context.Context, d *deployment.Deployment, f template.F
 			return err
 		}
 		return imported(ctx, dynamo.NewImports(client, name), shop)
+	case "backfill-worker", "credentials-get", "credentials-delete":
+		accounts, err := table("ACCOUNTS_TABLE")
+		if err != nil {
+			return err
+		}
+		key, err := table("SECRETS_KEY_ID")
+		if err != nil {
+			return err
+		}
+		return entered(ctx, dynamo.NewAccounts(client, accounts), seal.NewKMS(kms.NewFromConfig(w.cfg), key))
+	case "backfill-list", "backfill-control", "history-worker":
+		name, err := table("HISTORY_TABLE")
+		if err != nil {
+			return err
+		}
+		return backfilled(ctx, dynamo.NewHistory(client, name), shop, f.Name)
 	}
 	return nil
+}
+
+// entered stores the account of the Rule API key, with credentials for Sitoo
+// that open nothing: whoever finds them here never asks Sitoo.
+func entered(ctx context.Context, to account.Store, sealer account.Sealer) error {
+	shop := account.ID(fakerule.DefaultKey)
+	sealed, err := sealer.Seal(ctx, shop, fakerule.DefaultKey)
+	if err != nil {
+		return fmt.Errorf("seal the account's key: %w", err)
+	}
+	at := func() time.Time { return time.Date(2026, time.March, 2, 8, 0, 0, 0, time.UTC) }
+	a := account.Account{ID: shop, SealedKey: sealed, Created: at()}
+	if err := to.Create(ctx, a); err != nil {
+		return fmt.Errorf("create the account: %w", err)
+	}
+	d := &account.Directory{Store: to, Sealer: sealer, Log: slog.New(slog.DiscardHandler), Now: at}
+	access := account.SitooAccess{BaseURL: "https://api.mysitoo.com/v2/accounts/90001", AccountID: "90001", Site: 1}
+	if _, _, err := d.Enter(ctx, a, fakerule.DefaultKey, access, "90001-1", "demo-password"); err != nil {
+		return fmt.Errorf("enter credentials: %w", err)
+	}
+	return nil
+}
+
+// backfilled stores the backfill of the orders of 2024, known customers only, as
+// far as the function is to find it: done for the list, beside one of 2023 that
+// is paused; listing Rule's customers for whoever controls it, so that nothing
+// of its status depends on the time of day; queued for whoever writes it, with
+// both customers of its part among those that were listed.
+func backfilled(ctx context.Context, to *dynamo.History, shop, function string) error {
+	at := func(hour, minute int) time.Time { return time.Date(2026, time.March, 2, hour, minute, 0, 0, time.UTC) }
+	year := func(y int, create bool) history.Job {
+		s := history.Spec{
+			From:   time.Date(y, time.January, 1, 0, 0, 0, 0, rule.Stockholm),
+			To:     time.Date(y+1, time.January, 1, 0, 0, 0, 0, rule.Stockholm),
+			Create: create,
+		}
+		return history.Job{
+			Account: shop, ID: history.JobID(shop, s), Run: 1, Spec: s, State: history.Running, Phase: history.Customers,
+			Created: at(9, 0), Updated: at(9, 10), First: 100000, Last: 110500, Step: 3,
+		}
+	}
+	j := year(2024, false)
+	switch function {
+	case "backfill-control":
+		j.First, j.People = 0, 5000
+		return to.Put(ctx, j)
+	case "history-worker":
+		j.Phase, j.Cursor, j.People, j.Step = history.Writing, j.Last, 2, 5
+		j.Parts, j.Read, j.Matched = []string{"EXAMPLEPART"}, 2, 2
+		j.Months = map[string]history.Month{"2024-03": {Sitoo: 2}}
+		if err := to.Put(ctx, j); err != nil {
+			return err
+		}
+		return to.Add(ctx, shop, j.ID+"-1", map[history.Digest]int64{
+			history.DigestOf(shop, customer.Key{Email: "kund.ett@example.com"}):  255934461,
+			history.DigestOf(shop, customer.Key{Email: "kund.fyra@example.com"}): 255934464,
+		})
+	}
+	j.State, j.Phase, j.Cursor, j.People, j.Step = history.Done, history.Writing, j.Last, 5000, 14
+	j.Updated, j.Ended = at(9, 40), at(9, 40)
+	j.Parts, j.Read, j.Matched = []string{"EXAMPLEPART1", "EXAMPLEPART2"}, 800, 600
+	j.Skipped = map[string]int{history.NoCustomer: 150, history.NotInRule: 50}
+	j.Months = map[string]history.Month{"2024-01": {Sitoo: 500, Skipped: 120}, "2024-02": {Sitoo: 300, Skipped: 80}}
+	if err := to.Put(ctx, j); err != nil {
+		return err
+	}
+	for _, p := range []history.Part{
+		{
+			ID: "EXAMPLEPART1", Done: 380, Written: 370, Already: 9, Failures: 1, Finished: true, Updated: at(9, 30),
+			Failed: map[string][]int64{"given up: unavailable": {100017}},
+			Months: map[string]history.Month{"2024-01": {Written: 379, Failed: 1}},
+		},
+		{
+			ID: "EXAMPLEPART2", Done: 220, Written: 220, Finished: true, Updated: at(9, 40),
+			Months: map[string]history.Month{"2024-02": {Written: 220}},
+		},
+	} {
+		if err := to.SavePart(ctx, shop, j.ID, j.Run, p); err != nil {
+			return err
+		}
+	}
+	j = year(2023, true)
+	j.State, j.Phase, j.Reason = history.Paused, history.Reading, "paused by request"
+	j.Created, j.Updated = at(10, 0), at(10, 20)
+	j.Cursor, j.Read = 105000, 400
+	j.Skipped = map[string]int{history.NoCustomer: 400}
+	return to.Put(ctx, j)
 }
 
 // used is the book of Rule's fourth customer after order 210350, which used 60

@@ -259,6 +259,10 @@ func TestSteady(t *testing.T) {
 		{"before", `2026-06-01T11:59:59Z`, `2026-06-01T11:59:59Z`},
 		{"the first second", `on 2026-06-01T12:00:00Z.`, `on (during this run).`},
 		{"the last second", `[2026-06-01T12:00:09Z,2026-06-01T12:00:10Z]`, `[(during this run),2026-06-01T12:00:10Z]`},
+		{"parts of a second", `2026-06-01T12:00:09.499999999Z, 2026-06-01T12:00:09.500000001Z`, `(during this run), 2026-06-01T12:00:09.500000001Z`},
+		{"Swedish time", `on 2026-06-01 14:00, not 2026-06-01 12:00 or 2026-06-01 14:01`, `on (during this run), not 2026-06-01 12:00 or 2026-06-01 14:01`},
+		{"a test customer", `as sitoo-rule-setup-check-20260302t150405z-k7ab2@example.com.`, `as sitoo-rule-setup-check-(new id)@example.com.`},
+		{"a customer", `sitoo-rule@example.com`, `sitoo-rule@example.com`},
 		{"no time", `2026-13-01T12:00:00Z`, `2026-13-01T12:00:00Z`},
 	}
 	for _, tt := range tests {

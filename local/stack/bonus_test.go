@@ -14,6 +14,7 @@ import (
 
 	"sitoo-rule/local/queue"
 	"sitoo-rule/shared/bonus"
+	"sitoo-rule/shared/order"
 )
 
 // The customer who has bonus checks, and the check that tests use.
@@ -188,9 +189,9 @@ func TestBonusDay(t *testing.T) {
 	want(r.redeem("POST", bonusPath(hundred), `{"orderid":"4712"}`), 200,
 		`{"bonuscheckid":"BC-2026-0001","redeemed":true,"dateredeemed":"2026-03-02T09:00:00Z","used":40.00,"remaining":0.00}`)
 	want(r.redeem("POST", bonusPath(hundred), `{"orderid":"4713"}`), 400,
-		`{"error":"conflict","message":"This bonus check has been used already, on 2026-03-02T09:00:00Z."}`)
+		`{"error":"conflict","message":"This bonus check has been used already, on 2026-03-02 10:00."}`)
 	want(r.redeem("POST", bonusPath(hundred), ""), 400,
-		`{"error":"conflict","message":"This bonus check has been used already, on 2026-03-02T09:00:00Z."}`)
+		`{"error":"conflict","message":"This bonus check has been used already, on 2026-03-02 10:00."}`)
 	want(r.redeem("POST", bonusPath(hundred), body), 200, first)
 	show(hundred, "")
 
@@ -224,7 +225,7 @@ func TestBonusDay(t *testing.T) {
 	// A promotion, once; and by its order.
 	want(r.redeem("POST", promotionPath("P-7"), `{"orderid":4720}`), 200, `{"promotionid":"P-7","redeemed":true,"dateredeemed":"2026-03-02T09:00:00Z"}`)
 	show("P-7", "")
-	want(r.redeem("POST", promotionPath("P-7"), `{"orderid":4721}`), 400, `{"error":"conflict","message":"This promotion has been used already, on 2026-03-02T09:00:00Z."}`)
+	want(r.redeem("POST", promotionPath("P-7"), `{"orderid":4721}`), 400, `{"error":"conflict","message":"This promotion has been used already, on 2026-03-02 10:00."}`)
 	want(r.redeem("DELETE", promotionPath("P-7"), `{"orderid":4720}`), 200, `{"promotionid":"P-7","redeemed":false,"dateredeemed":null}`)
 	show("P-7", "promotion")
 	r.want(r.call("POST", "/transactions", sale(5003, discounted("crm-promotionid", "P-7"))), 200)
@@ -233,7 +234,7 @@ func TestBonusDay(t *testing.T) {
 
 	// What cannot be used says why.
 	want(r.redeem("POST", bonusPath("BC-2025-0100"), ""), 400, `{"error":"conflict","message":"This bonus check has expired; it could be used until 2025-12-31."}`)
-	want(r.redeem("POST", bonusPath("BC-2025-0099"), ""), 400, `{"error":"conflict","message":"This bonus check has been used already, on 2025-12-20T15:10:00Z."}`)
+	want(r.redeem("POST", bonusPath("BC-2025-0099"), ""), 400, `{"error":"conflict","message":"This bonus check has been used already, on 2025-12-20 16:10."}`)
 	want(r.redeem("POST", bonusPath("nix"), ""), 404, `{"error":"not_found","message":"The customer has no bonus check with this id."}`)
 	want(r.redeem("POST", "/contacts/255930000/bonuschecks/x/redeem", ""), 404, `{"error":"not_found","message":"There is no customer with that id."}`)
 	want(r.redeem("POST", "/contacts/abc/bonuschecks/x/redeem", ""), 400,
@@ -421,6 +422,53 @@ func TestReturnFirst(t *testing.T) {
 		if rec := r.ledger(id); rec.State != "sent" {
 			t.Errorf("order %d is %s: %s", id, rec.State, rec.Reason)
 		}
+	}
+}
+
+// A return that comes while its order is on its way gives back what the order
+// turns out to have used, whoever returns it, and no more than its rows' share.
+func TestReturnMeanwhile(t *testing.T) {
+	t.Parallel()
+	for name, c := range map[string]struct {
+		told bool
+		ret  func(o map[string]any)
+		left string
+	}{
+		"by somebody else": {false, func(o map[string]any) {
+			back(5001)(o)
+			o["additionaldata"].(map[string]any)["customcrm-contactid"] = "255934461"
+		}, "100.00"},
+		"of the other row, told of by the till": {true, back(5001, "1"), ""},
+		"of the row, told of by the till":       {true, back(5001, "0"), "100.00"},
+		"of itself":                             {false, back(5002), ""},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			r := newRig(t, options{seeded: true})
+			r.want(r.call("GET", "/lookup_contacts", nil), 200)
+			if c.told {
+				if a := r.redeem("POST", bonusPath(hundred), `{"orderid":5001}`); a.Status != 200 {
+					t.Fatalf("%d %s", a.Status, a.Body)
+				}
+			}
+			// It is accepted, and its message is behind the return's.
+			if err := r.Ledger.Queue(t.Context(), order.Key{Account: r.id, Order: 5001}, r.clock.Now()); err != nil {
+				t.Fatal(err)
+			}
+			r.want(r.call("POST", "/transactions", sale(5002, c.ret)), 200)
+			r.drain()
+			r.want(r.call("POST", "/transactions", sale(5001, discounted("customcrm-bonuscheckid", hundred))), 200)
+			r.drain()
+			r.later(2 * time.Minute)
+			if got := r.shown()[hundred]; got != c.left {
+				t.Errorf("left %q, want %q", got, c.left)
+			}
+			for _, id := range []int64{5001, 5002} {
+				if rec := r.ledger(id); rec.State != "sent" {
+					t.Errorf("order %d is %s: %s", id, rec.State, rec.Reason)
+				}
+			}
+		})
 	}
 }
 

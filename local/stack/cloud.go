@@ -50,6 +50,12 @@ func (s *Stack) inCloud(ctx context.Context, o Options) (func(id, attr string) (
 			{c.ImportsTable != "", app.WithImports},
 			{c.ImportsQueue != "", app.WithImportsQueue},
 			{c.ImportDeadLetters != "", app.WithImportsDeadLetters},
+			{c.HistoryTable != "", app.WithHistory},
+			{c.BackfillQueue != "", app.WithBackfillQueue},
+			{c.BackfillDeadLetters != "", app.WithBackfillDeadLetters},
+			{c.HistoryQueue != "", app.WithHistoryQueue},
+			{c.HistoryDeadLetters != "", app.WithHistoryDeadLetters},
+			{true, app.WithSitoo},
 			{true, app.WithPhones(phone.Parser)},
 			{true, app.WithSheets(sheet.Lines)},
 		} {

@@ -28,6 +28,7 @@ import (
 	"sitoo-rule/shared/rule"
 	"sitoo-rule/shared/seal"
 	"sitoo-rule/shared/sheet"
+	"sitoo-rule/shared/sitoo"
 )
 
 // functions are the handlers by function name: what each functions/*/main.go
@@ -39,6 +40,9 @@ var functions = map[string]app.Function{
 	"bonuscheck-redeem": app.BonusRedeem, "bonuscheck-restore": app.BonusRestore, "bonuscheck-sync-worker": app.BonusSyncWorker,
 	"bonuscheck-import": app.BonusImport, "bonuscheck-import-status": app.BonusImportStatus,
 	"bonuscheck-import-worker": app.BonusImportWorker, "unknown-route": app.UnknownRoute,
+	"credentials-put": app.CredentialsPut, "credentials-get": app.CredentialsGet, "credentials-delete": app.CredentialsDelete,
+	"setup-check": app.SetupCheck, "backfill-list": app.BackfillList, "backfill-control": app.BackfillControl,
+	"backfill-worker": app.BackfillWorker, "history-worker": app.HistoryWorker,
 }
 
 // Options say what a stack is made of. Template is required.
@@ -50,6 +54,10 @@ type Options struct {
 	Pause    time.Duration    // see rule.Config
 	Patience time.Duration    // see rule.Config
 	HTTP     *http.Client     // for calls to Rule, nil for the functions' own
+	// SitooHTTP is for calls to Sitoo, nil for the functions' own.
+	SitooHTTP *http.Client
+	// SitooAnyHost lets credentials name a stand-in for Sitoo.
+	SitooAnyHost bool
 	// Workers is how many batches of a queue in memory are worked on at once, 0
 	// for what the template says.
 	Workers int
@@ -72,6 +80,7 @@ type Stack struct {
 	Ledger   *memory.Ledger
 	Bonus    *memory.Bonus
 	Imports  *memory.Imports
+	History  *memory.History
 
 	handlers map[string]lambda.Handler
 	workers  []func(ctx context.Context)
@@ -147,6 +156,9 @@ func environment(f template.Function, o Options, resolve func(id, attr string) (
 	if _, has := env["RULE_URL"]; has && o.RuleURL != "" {
 		env["RULE_URL"] = o.RuleURL
 	}
+	if _, has := env["SITOO_ANY_HOST"]; has && o.SitooAnyHost {
+		env["SITOO_ANY_HOST"] = "true"
+	}
 	return func(name string) string { return env[name] }, nil
 }
 
@@ -162,7 +174,7 @@ func (s *Stack) inMemory(o Options) (func(id, attr string) (string, error), func
 		return nil, nil, err
 	}
 	s.Broker, s.Accounts, s.Ledger = broker, &memory.Accounts{}, &memory.Ledger{}
-	s.Bonus, s.Imports = &memory.Bonus{}, &memory.Imports{}
+	s.Bonus, s.Imports, s.History = &memory.Bonus{}, &memory.Imports{}, &memory.History{}
 	urls := map[string]*queue.Queue{}
 	for _, q := range o.Template.Queues {
 		if b, ok := broker.Queue(q.ID); ok {
@@ -178,6 +190,10 @@ func (s *Stack) inMemory(o Options) (func(id, attr string) (string, error), func
 	web := o.HTTP
 	if web == nil {
 		web = rule.NewHTTPClient()
+	}
+	shops := o.SitooHTTP
+	if shops == nil {
+		shops = sitoo.NewRESTHTTPClient()
 	}
 	parts := func(_ template.Function, env func(string) string) (app.Parts, error) {
 		c, err := app.FromEnv(env)
@@ -201,13 +217,23 @@ func (s *Stack) inMemory(o Options) (func(id, attr string) (string, error), func
 		if c.ImportsTable != "" {
 			p.Imports = s.Imports
 		}
+		if c.HistoryTable != "" {
+			p.History = s.History
+		}
+		p.Sitoo = sitoo.NewREST(sitoo.RESTConfig{HTTP: shops, Now: o.Now, Pause: o.Pause, Patience: o.Patience, AllowAnyHost: c.SitooAnyHost})
+		if q, ok := urls[c.BackfillQueue]; ok {
+			p.Steps, p.StepsDelay = q, q
+		}
+		if q, ok := urls[c.HistoryQueue]; ok {
+			p.OldOrders, p.OldOrdersDelay = q, q
+		}
 		if q, ok := urls[c.BonusQueue]; ok {
 			p.Syncs, p.SyncsDelay = q, q
 		}
 		if q, ok := urls[c.ImportsQueue]; ok {
 			p.ImportParts, p.ImportPartsDelay = q, q
 		}
-		for _, url := range []string{c.OrdersDeadLetters, c.BonusDeadLetters, c.ImportDeadLetters} {
+		for _, url := range []string{c.OrdersDeadLetters, c.BonusDeadLetters, c.ImportDeadLetters, c.BackfillDeadLetters, c.HistoryDeadLetters} {
 			if q, ok := urls[url]; ok {
 				p.DeadLetters = q
 			}

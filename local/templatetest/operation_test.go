@@ -13,11 +13,23 @@ import (
 )
 
 // mailsItself are the alarms that may stay on for a day or more: until somebody
-// has acted, or a large import is through. In the composite they would keep
-// everything else from being mailed.
+// has acted, or a large import or backfill is through. In the composite they
+// would keep everything else from being mailed.
 var mailsItself = []string{
-	"BonusDeadLettersOld", "BonusPutAside", "DeadLettersOld", "ImportsDeadLettersOld", "ImportsPutAside", "ImportsWait", "OrdersPutAside",
+	"BackfillDeadLettersOld", "BackfillPutAside", "BackfillWait",
+	"BonusDeadLettersOld", "BonusPutAside", "DeadLettersOld",
+	"HistoryDeadLettersOld", "HistoryPutAside", "HistoryWait",
+	"ImportsDeadLettersOld", "ImportsPutAside", "ImportsWait", "OrdersPutAside",
 }
+
+// maxChildren is how many alarms the rule of a composite one may name (quotas of
+// CloudWatch alarms).
+const maxChildren = 100
+
+// worksOn are the workers that go on with the next piece of work while there is
+// time, and from when on they begin no more, in ms: a run that ends a little later
+// is none that is slow.
+var worksOn = map[string]int{"BackfillWorker": 277_000, "HistoryWorker": 267_000}
 
 // TestAlarms wants an alarm for everything that can go wrong, each of which
 // mails: those of mailsItself on their own, the others through the composite.
@@ -74,8 +86,12 @@ func TestAlarms(t *testing.T) {
 			switch {
 			case tills[of] && threshold != 1000*patience/2:
 				t.Errorf("%s: threshold %d ms, want half of what a till waits, %d ms", a.id, threshold, 1000*patience/2)
+			case noTill[of] && threshold >= 1000*fileBudget: // it has given up by then
+				t.Errorf("%s: threshold %d ms, want below the handler's %d ms", a.id, threshold, 1000*fileBudget)
 			case !tills[of] && (threshold >= limit || threshold*10 < limit*8):
 				t.Errorf("%s: threshold %d ms, want close to and below the time-out of %d ms", a.id, threshold, limit)
+			case worksOn[of] > 0 && threshold < worksOn[of]+10_000:
+				t.Errorf("%s: threshold %d ms, which a run may take that begins its last piece of work at %d ms", a.id, threshold, worksOn[of])
 			}
 		}
 		if a.at("TreatMissingData") != "notBreaching" {
@@ -110,6 +126,9 @@ func TestAlarms(t *testing.T) {
 	slices.Sort(rolled)
 	if diff := cmp.Diff(rolled, listed); diff != "" {
 		t.Errorf("%s (-alarms +rule):\n%s", composites[0].id, diff)
+	}
+	if len(listed) > maxChildren {
+		t.Errorf("%s names %d alarms, CloudWatch takes %d", composites[0].id, len(listed), maxChildren)
 	}
 }
 
@@ -171,13 +190,16 @@ func TestWaits(t *testing.T) {
 		block = 10 * 60      // seconds that Rule blocks an account
 		delay = 90           // seconds that a message about a used bonus check is hidden first
 		aside = 48 * 60 * 60 // seconds after which a worker puts aside
+		open  = 14 * 60 * 60 // seconds that tills may use up their shop's budget on a day
 	)
-	for id, least := range map[string]int{"OrdersWait": block, "BonusWait": delay + block, "ImportsWait": 12 * 60 * 60} {
+	for id, least := range map[string]int{
+		"OrdersWait": block, "BonusWait": delay + block, "ImportsWait": open, "BackfillWait": open, "HistoryWait": open,
+	} {
 		if got := number(top, at(top, "Resources", id, "Properties", "Threshold")); got <= least || got > aside/2 {
 			t.Errorf("%s: threshold %d s, want more than %d s, and time to act before %d s", id, got, least, aside)
 		}
 	}
-	for _, id := range []string{"DeadLettersOld", "BonusDeadLettersOld", "ImportsDeadLettersOld"} {
+	for _, id := range []string{"DeadLettersOld", "BonusDeadLettersOld", "ImportsDeadLettersOld", "BackfillDeadLettersOld", "HistoryDeadLettersOld"} {
 		if got := number(top, at(top, "Resources", id, "Properties", "Threshold")); got != longest-4*24*60*60 {
 			t.Errorf("%s: threshold %d s, want four days before SQS deletes, %d s", id, got, longest-4*24*60*60)
 		}

@@ -34,6 +34,7 @@ func TestQueues(t *testing.T) {
 
 	wantPolled := map[string]string{
 		"OrdersQueue": "OrderWorker", "BonusQueue": "BonuscheckSyncWorker", "ImportsQueue": "BonuscheckImportWorker",
+		"BackfillQueue": "BackfillWorker", "HistoryQueue": "HistoryWorker",
 	}
 	polled := map[string]string{}
 	for _, e := range events(t, top) {
@@ -76,20 +77,24 @@ func TestQueues(t *testing.T) {
 	}
 }
 
-// TestFIFO: the parts of an import are worked one at a time for each shop, so
-// that queue is FIFO, and a FIFO queue takes no other dead-letter queue. None
-// finds duplicates by the body: a part that is put aside again soon after a
-// redrive would be dropped.
+// TestFIFO: the parts of an import, the steps of a backfill and its orders are
+// worked one at a time for each shop, so those queues are FIFO, and a FIFO queue
+// takes no other dead-letter queue. None finds duplicates by the body: a part
+// that is put aside again soon after a redrive would be dropped, and so would
+// what support posts once more.
 func TestFIFO(t *testing.T) {
 	t.Parallel()
 	top := load(t)
+	source := object{
+		"FifoQueue": true, "ContentBasedDeduplication": false,
+		"DeduplicationScope": "messageGroup", "FifoThroughputLimit": "perMessageGroupId",
+	}
+	dead := object{"FifoQueue": true, "ContentBasedDeduplication": false}
 	want := map[string]object{
 		"OrdersQueue": {}, "OrdersDeadLetters": {}, "BonusQueue": {}, "BonusDeadLetters": {},
-		"ImportsQueue": {
-			"FifoQueue": true, "ContentBasedDeduplication": false,
-			"DeduplicationScope": "messageGroup", "FifoThroughputLimit": "perMessageGroupId",
-		},
-		"ImportsDeadLetters": {"FifoQueue": true, "ContentBasedDeduplication": false},
+		"ImportsQueue": source, "ImportsDeadLetters": dead,
+		"BackfillQueue": source, "BackfillDeadLetters": dead,
+		"HistoryQueue": source, "HistoryDeadLetters": dead,
 	}
 	got := map[string]object{}
 	for _, q := range resources(t, top, "AWS::SQS::Queue") {
@@ -116,6 +121,18 @@ func TestFIFO(t *testing.T) {
 	}
 }
 
+// TestSettles: a history worker that finds the orders of one who died in the
+// middle of a call asks Rule which of them are there, and Rule works calls of many
+// customers a while after it took them.
+func TestSettles(t *testing.T) {
+	t.Parallel()
+	top := load(t)
+	const settle = 15 * 60 // seconds, as shared/history has it
+	if got := number(top, at(top, "Resources", "HistoryQueue", "Properties", "VisibilityTimeout")); got <= settle {
+		t.Errorf("HistoryQueue: visibility %d s, want more than the %d s that Rule may take", got, settle)
+	}
+}
+
 func TestTables(t *testing.T) {
 	t.Parallel()
 	top := load(t)
@@ -124,11 +141,14 @@ func TestTables(t *testing.T) {
 		"LedgerTable":   {"account S HASH", "order N RANGE"},
 		"BonusTable":    {"account S HASH", "subscriber N RANGE"},
 		"ImportsTable":  {"import S HASH", "part N RANGE"},
+		"HistoryTable":  {"account S HASH", "item S RANGE"},
 	}
 	// A line of the ledger, or a book of bonus checks, that was deleted would let
 	// the same thing happen twice.
 	expires := object{"AttributeName": "expires", "Enabled": true}
-	wantTTL := map[string]object{"AccountsTable": expires, "LedgerTable": nil, "BonusTable": nil, "ImportsTable": expires}
+	wantTTL := map[string]object{
+		"AccountsTable": expires, "LedgerTable": nil, "BonusTable": nil, "ImportsTable": expires, "HistoryTable": expires,
+	}
 	gotTTL := map[string]object{}
 	gotKeys := map[string][]string{}
 	for _, table := range resources(t, top, "AWS::DynamoDB::Table") {

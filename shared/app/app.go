@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"strings"
 	"time"
 
 	"github.com/aws/aws-lambda-go/lambda"
@@ -14,8 +15,11 @@ import (
 	"sitoo-rule/shared/bonus"
 	"sitoo-rule/shared/customer"
 	"sitoo-rule/shared/fault"
+	"sitoo-rule/shared/history"
 	"sitoo-rule/shared/order"
 	"sitoo-rule/shared/rule"
+	"sitoo-rule/shared/setup"
+	"sitoo-rule/shared/sitoo"
 	"sitoo-rule/shared/spi"
 	"sitoo-rule/shared/worker"
 )
@@ -39,11 +43,24 @@ type Parts struct {
 	ImportPartsDelay worker.Delayer
 	Sheets           spi.Sheets
 
+	Sitoo          *sitoo.REST
+	History        History
+	Steps          worker.Sender // of jobs that bring old orders over
+	StepsDelay     worker.Delayer
+	OldOrders      worker.Sender
+	OldOrdersDelay worker.Delayer
+
 	Rule   *rule.Client
 	Phones customer.Phones
 	Log    *slog.Logger
 	Now    func() time.Time
 	Budget time.Duration // see spi.Edge
+}
+
+// History is where jobs are kept, and who is in Rule while they run.
+type History interface {
+	history.Jobs
+	history.People
 }
 
 // Function makes a function's handler of its parts.
@@ -162,7 +179,7 @@ func BonusImportWorker(p Parts) lambda.Handler {
 		},
 	}
 	edge := &worker.Edge{
-		Queue: p.ImportPartsDelay, DeadLetters: p.DeadLetters, Log: p.Log, Now: p.Now,
+		Queue: p.ImportPartsDelay, DeadLetters: p.DeadLetters, Log: p.Log, Now: p.Now, MaxWait: maxWait,
 		Aside: func(ctx context.Context, d *worker.Delivery, cause error) error { return w.GiveUp(ctx, d.Body, cause) },
 	}
 	return edge.Handler("bonuscheck-import-worker", func(ctx context.Context, d *worker.Delivery) error {
@@ -176,13 +193,117 @@ func BonusImportWorker(p Parts) lambda.Handler {
 	})
 }
 
+// CredentialsPut is the function credentials-put. It needs Sitoo.
+func CredentialsPut(p Parts) lambda.Handler { return p.edge().CredentialsPut(p.Sitoo) }
+
+// CredentialsGet is the function credentials-get.
+func CredentialsGet(p Parts) lambda.Handler { return p.edge().CredentialsGet() }
+
+// CredentialsDelete is the function credentials-delete.
+func CredentialsDelete(p Parts) lambda.Handler { return p.edge().CredentialsDelete() }
+
+func (p Parts) desk() *history.Desk {
+	return &history.Desk{Jobs: p.History, Steps: p.Steps, Now: p.Now, NewID: rand.Text}
+}
+
+// BackfillList is the function backfill-list. It needs History.
+func BackfillList(p Parts) lambda.Handler { return p.edge().BackfillList(p.desk()) }
+
+// BackfillControl is the function backfill-control. It needs History and Steps.
+func BackfillControl(p Parts) lambda.Handler { return p.edge().BackfillControl(p.desk()) }
+
+// maxWait is how long a part of an import or of a job may wait for its turn: a
+// bit less than the queues keep it.
+const maxWait = 12 * 24 * time.Hour
+
+// people is who a job acts for: see history.Directory.
+type people struct {
+	Parts
+	directory *account.Directory
+}
+
+func (d people) Session(ctx context.Context, id string) (account.Account, *rule.Session, error) {
+	a, err := d.directory.Get(ctx, id)
+	if errors.Is(err, account.ErrNotFound) {
+		return account.Account{}, nil, fault.Wrap(fault.NotFound, err, "There is no account with the message's account id.")
+	}
+	if err != nil {
+		return account.Account{}, nil, err
+	}
+	r, err := d.session(ctx, d.directory, a.ID)
+	return a, r, err
+}
+
+func (d people) Shop(ctx context.Context, a account.Account) (*sitoo.Shop, error) {
+	id, password, err := d.directory.Access(ctx, a)
+	if err != nil {
+		return nil, err
+	}
+	return d.Sitoo.Shop(sitoo.Credentials{
+		BaseURL: a.Sitoo.BaseURL, AccountID: a.Sitoo.AccountID, Site: a.Sitoo.Site, APIID: id, Password: password,
+	}), nil
+}
+
+func (d people) Accounts(ctx context.Context, sitooAccount string) ([]string, error) {
+	return d.directory.Accounts(ctx, sitooAccount)
+}
+
+// SetupCheck is the function setup-check. It needs Sitoo.
+func SetupCheck(p Parts) lambda.Handler {
+	newID := func() string { return strings.ToLower(rand.Text()) }
+	return p.edge().SetupCheck(&setup.Check{Now: p.Now, NewID: newID}, people{p, p.directory()}.Shop)
+}
+
+// BackfillWorker is the function backfill-worker. It needs Sitoo, History,
+// Phones, Steps, StepsDelay, OldOrders and DeadLetters.
+func BackfillWorker(p Parts) lambda.Handler {
+	b := &history.Backfill{
+		Jobs: p.History, People: p.History, Directory: people{p, p.directory()}, Steps: p.Steps, Parts: p.OldOrders,
+		Phones: p.Phones, Log: p.Log, Now: p.Now, NewID: rand.Text,
+	}
+	edge := &worker.Edge{
+		Queue: p.StepsDelay, DeadLetters: p.DeadLetters, Log: p.Log, Now: p.Now, MaxWait: maxWait,
+		Aside: func(ctx context.Context, d *worker.Delivery, cause error) error { return b.GiveUp(ctx, d.Body, cause) },
+	}
+	return edge.Handler("backfill-worker", func(ctx context.Context, d *worker.Delivery) error {
+		s, err := b.Work(ctx, d.Body, d.Attempt)
+		d.Note("account", s.Account, "job", s.Job, "run", s.Run, "step", s.Step)
+		return err
+	})
+}
+
+// HistoryWorker is the function history-worker. It needs History, Ledger,
+// Phones, Bonus, Syncs, OldOrdersDelay and DeadLetters.
+func HistoryWorker(p Parts) lambda.Handler {
+	w := &history.Writer{
+		Jobs: p.History, People: p.History, Ledger: p.Ledger, Directory: people{p, p.directory()}, Phones: p.Phones, Log: p.Log, Now: p.Now,
+		Deliverer: p.deliverer(),
+	}
+	edge := &worker.Edge{
+		Queue: p.OldOrdersDelay, DeadLetters: p.DeadLetters, Log: p.Log, Now: p.Now, MaxWait: maxWait,
+		Aside: func(ctx context.Context, d *worker.Delivery, cause error) error { return w.GiveUp(ctx, d.Body, cause) },
+	}
+	return edge.Handler("history-worker", func(ctx context.Context, d *worker.Delivery) error {
+		m, r, err := w.Work(ctx, d.Body, d.Attempt)
+		d.Note("account", m.Account, "job", m.Job, "run", m.Run, "part", m.Part, "request", m.Request)
+		if r != nil {
+			u := r.Usage()
+			d.Note("rule_requests", r.Calls(), "rule_used", u.Used, "rule_errors_percent", u.ErrorsShare)
+		}
+		return err
+	})
+}
+
+func (p Parts) deliverer() *order.Deliverer {
+	return &order.Deliverer{Ledger: p.Ledger, Accounts: p.Accounts, Phones: p.Phones, Bonus: p.bonus(), Now: p.Now, Log: p.Log}
+}
+
 // OrderWorker is the function order-worker. It needs Phones, Ledger, Bonus,
 // Syncs, OrdersDelay and DeadLetters.
 func OrderWorker(p Parts) lambda.Handler {
 	directory := p.directory()
 	w := &order.Worker{
-		Deliverer: &order.Deliverer{Ledger: p.Ledger, Accounts: p.Accounts, Phones: p.Phones, Bonus: p.bonus(), Now: p.Now, Log: p.Log},
-		Directory: directory, Rule: p.Rule,
+		Deliverer: p.deliverer(), Directory: directory, Rule: p.Rule,
 	}
 	edge := &worker.Edge{
 		Queue: p.OrdersDelay, DeadLetters: p.DeadLetters, Log: p.Log, Now: p.Now,

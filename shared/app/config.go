@@ -27,9 +27,19 @@ type Config struct {
 	ImportsTable      string // IMPORTS_TABLE
 	ImportsQueue      string // IMPORTS_QUEUE_URL
 	ImportDeadLetters string // IMPORTS_DEAD_LETTERS_URL
-	SecretsKey        string // SECRETS_KEY_ID, the KMS key that seals API keys
-	Region            string // AWS_REGION
-	Endpoint          string // AWS_ENDPOINT_URL, an emulator's address
+
+	HistoryTable        string // HISTORY_TABLE
+	BackfillQueue       string // BACKFILL_QUEUE_URL
+	BackfillDeadLetters string // BACKFILL_DEAD_LETTERS_URL
+	HistoryQueue        string // HISTORY_QUEUE_URL
+	HistoryDeadLetters  string // HISTORY_DEAD_LETTERS_URL
+	// SitooAnyHost, SITOO_ANY_HOST, lets credentials name any host: a stand-in on
+	// this machine, say. In AWS nothing but Sitoo's hosts is called.
+	SitooAnyHost bool
+
+	SecretsKey string // SECRETS_KEY_ID, the KMS key that seals API keys
+	Region     string // AWS_REGION
+	Endpoint   string // AWS_ENDPOINT_URL, an emulator's address
 }
 
 // FromEnv reads the environment and reports all that is wrong with it at once.
@@ -40,6 +50,9 @@ func FromEnv(getenv func(string) string) (Config, error) {
 		OrdersQueue: getenv("ORDERS_QUEUE_URL"), OrdersDeadLetters: getenv("ORDERS_DEAD_LETTERS_URL"),
 		BonusTable: getenv("BONUS_TABLE"), BonusQueue: getenv("BONUS_QUEUE_URL"), BonusDeadLetters: getenv("BONUS_DEAD_LETTERS_URL"),
 		ImportsTable: getenv("IMPORTS_TABLE"), ImportsQueue: getenv("IMPORTS_QUEUE_URL"), ImportDeadLetters: getenv("IMPORTS_DEAD_LETTERS_URL"),
+		HistoryTable: getenv("HISTORY_TABLE"), SitooAnyHost: getenv("SITOO_ANY_HOST") == "true",
+		BackfillQueue: getenv("BACKFILL_QUEUE_URL"), BackfillDeadLetters: getenv("BACKFILL_DEAD_LETTERS_URL"),
+		HistoryQueue: getenv("HISTORY_QUEUE_URL"), HistoryDeadLetters: getenv("HISTORY_DEAD_LETTERS_URL"),
 		SecretsKey: getenv("SECRETS_KEY_ID"), Region: getenv("AWS_REGION"), Endpoint: getenv("AWS_ENDPOINT_URL"),
 	}
 	var errs []error
@@ -54,6 +67,10 @@ func FromEnv(getenv func(string) string) (Config, error) {
 		{"BONUS_DEAD_LETTERS_URL", c.BonusDeadLetters},
 		{"IMPORTS_QUEUE_URL", c.ImportsQueue},
 		{"IMPORTS_DEAD_LETTERS_URL", c.ImportDeadLetters},
+		{"BACKFILL_QUEUE_URL", c.BackfillQueue},
+		{"BACKFILL_DEAD_LETTERS_URL", c.BackfillDeadLetters},
+		{"HISTORY_QUEUE_URL", c.HistoryQueue},
+		{"HISTORY_DEAD_LETTERS_URL", c.HistoryDeadLetters},
 		{"AWS_ENDPOINT_URL", c.Endpoint},
 	} {
 		if u, err := url.Parse(v.url); v.url != "" && (err != nil || u.Scheme != "http" && u.Scheme != "https" || u.Host == "") {

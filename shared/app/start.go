@@ -22,6 +22,7 @@ import (
 	"sitoo-rule/shared/dynamo"
 	"sitoo-rule/shared/rule"
 	"sitoo-rule/shared/seal"
+	"sitoo-rule/shared/sitoo"
 	"sitoo-rule/shared/spi"
 	"sitoo-rule/shared/sqsqueue"
 )
@@ -97,6 +98,45 @@ func WithImportsQueue(c Config, cloud aws.Config, p *Parts) error {
 func WithImportsDeadLetters(c Config, cloud aws.Config, p *Parts) error {
 	p.DeadLetters = sqsqueue.New(sqs.NewFromConfig(cloud), c.ImportDeadLetters)
 	return needs("IMPORTS_DEAD_LETTERS_URL", c.ImportDeadLetters)
+}
+
+// WithSitoo adds Sitoo's REST API.
+func WithSitoo(c Config, _ aws.Config, p *Parts) error {
+	p.Sitoo = sitoo.NewREST(sitoo.RESTConfig{HTTP: sitoo.NewRESTHTTPClient(), AllowAnyHost: c.SitooAnyHost})
+	return nil
+}
+
+// WithHistory adds jobs that bring old orders over.
+func WithHistory(c Config, cloud aws.Config, p *Parts) error {
+	p.History = dynamo.NewHistory(dynamodb.NewFromConfig(cloud), c.HistoryTable)
+	return needs("HISTORY_TABLE", c.HistoryTable)
+}
+
+// WithBackfillQueue adds the queue of jobs' steps, for sending and for delaying.
+func WithBackfillQueue(c Config, cloud aws.Config, p *Parts) error {
+	q := sqsqueue.New(sqs.NewFromConfig(cloud), c.BackfillQueue)
+	p.Steps, p.StepsDelay = q, q
+	return needs("BACKFILL_QUEUE_URL", c.BackfillQueue)
+}
+
+// WithBackfillDeadLetters adds the queue where that queue's messages are put
+// aside.
+func WithBackfillDeadLetters(c Config, cloud aws.Config, p *Parts) error {
+	p.DeadLetters = sqsqueue.New(sqs.NewFromConfig(cloud), c.BackfillDeadLetters)
+	return needs("BACKFILL_DEAD_LETTERS_URL", c.BackfillDeadLetters)
+}
+
+// WithHistoryQueue adds the queue of old orders, for sending and for delaying.
+func WithHistoryQueue(c Config, cloud aws.Config, p *Parts) error {
+	q := sqsqueue.New(sqs.NewFromConfig(cloud), c.HistoryQueue)
+	p.OldOrders, p.OldOrdersDelay = q, q
+	return needs("HISTORY_QUEUE_URL", c.HistoryQueue)
+}
+
+// WithHistoryDeadLetters adds the queue of old orders that were put aside.
+func WithHistoryDeadLetters(c Config, cloud aws.Config, p *Parts) error {
+	p.DeadLetters = sqsqueue.New(sqs.NewFromConfig(cloud), c.HistoryDeadLetters)
+	return needs("HISTORY_DEAD_LETTERS_URL", c.HistoryDeadLetters)
 }
 
 // WithSheets adds the reading of spreadsheets. read is sheet.Lines; it is handed

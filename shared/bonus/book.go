@@ -2,6 +2,7 @@ package bonus
 
 import (
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/shopspring/decimal"
@@ -48,14 +49,18 @@ type Entry struct {
 // Use is one use of a check, taken back or not.
 type Use struct {
 	Order  string          `json:"order,omitempty"` // Sitoo's order id, "" if the till did not say
+	Asked  string          `json:"asked,omitempty"` // what the till called the order, if that is not its id
 	Amount decimal.Decimal `json:"amount"`          // 1 for a promotion
 	Left   decimal.Decimal `json:"left"`            // what was left right after it
 	Date   time.Time       `json:"date"`
-	Told   bool            `json:"told,omitempty"`     // by the till's redeem call
-	Proved bool            `json:"proved,omitempty"`   // by a row of the order
-	BackAt time.Time       `json:"back_at,omitzero"`   // when it was taken back, zero if it was not
-	Rows   []Row           `json:"rows,omitempty"`     // the rows of the order that prove it
-	Given  []Return        `json:"returned,omitempty"` // returns of the order
+	// Heard is when the call came, if its date is the till's own: one without a
+	// time of day or a time zone is hours off.
+	Heard  time.Time `json:"heard,omitzero"`
+	Told   bool      `json:"told,omitempty"`     // by the till's redeem call
+	Proved bool      `json:"proved,omitempty"`   // by a row of the order
+	BackAt time.Time `json:"back_at,omitzero"`   // when it was taken back, zero if it was not
+	Rows   []Row     `json:"rows,omitempty"`     // the rows of the order that prove it
+	Given  []Return  `json:"returned,omitempty"` // returns of the order
 }
 
 // Row is a row of an order that was discounted with a check.
@@ -75,8 +80,9 @@ type Return struct {
 const (
 	// maxUses bounds a customer's book, which must fit one DynamoDB item.
 	maxUses = 1000
-	// adoptWithin is how far apart the time of a redeem call that names no order
-	// and the time of the order may be: the same sale at the same till.
+	// adoptWithin is how far apart the time of a redeem call that names no order,
+	// as the till says it or as the call came, and the time of the order may be:
+	// the same sale at the same till.
 	adoptWithin = time.Hour
 )
 
@@ -171,7 +177,7 @@ func (e *Entry) of(order string) *Use {
 	for i := range slices.Backward(e.Uses) {
 		u := &e.Uses[i]
 		switch {
-		case u.Order != order:
+		case u.Order != order && (u.Asked == "" || u.Asked != order):
 		case u.BackAt.IsZero():
 			return u
 		case back == nil:
@@ -205,8 +211,9 @@ type Answer struct {
 // refused. fault.Conflict and fault.Invalid say why; b is unchanged then, and
 // when changed is false.
 func (b *Book) Redeem(o Offer, listed bool, r Request, now time.Time) (a Answer, changed bool, err error) {
+	heard := now
 	if r.Date.IsZero() {
-		r.Date = now
+		r.Date, heard = now, time.Time{}
 	}
 	e := b.entry(r.Kind, r.ID)
 	var again *Use
@@ -243,7 +250,7 @@ func (b *Book) Redeem(o Offer, listed bool, r Request, now time.Time) (a Answer,
 	case target.GreaterThan(left):
 		return a, false, fault.Bad("remaining", "is %s, but only %s is left", target.StringFixed(2), left.StringFixed(2))
 	}
-	u := Use{Order: r.Order, Amount: left.Sub(target), Left: target, Date: r.Date, Told: true}
+	u := Use{Order: r.Order, Amount: left.Sub(target), Left: target, Date: r.Date, Heard: heard, Told: true}
 	if err := b.add(r.Kind, r.ID, o, listed, u); err != nil {
 		return a, false, err
 	}
@@ -284,6 +291,9 @@ func (b *Book) Restore(o Offer, listed bool, r Request, now time.Time) (a Answer
 			return a, false, fault.New(fault.Conflict, "This %s was not used at this shop's tills, so there is nothing to take back.", r.Kind.noun())
 		}
 		return a, false, fault.New(fault.NotFound, "The customer has no %s with this id.", r.Kind.noun())
+	}
+	if u.BackAt.IsZero() && u.Proved && r.Order == "" {
+		return a, false, fault.New(fault.Conflict, "This %s was used by order %s, which is completed. Return that order, or name it to take the use back.", r.Kind.noun(), u.Order)
 	}
 	if u.BackAt.IsZero() {
 		u.BackAt = now
@@ -342,9 +352,17 @@ func (b *Book) Prove(o Offer, listed bool, p Proof) (changed bool, short decimal
 		left = decimal.Max(e.Opening.Sub(e.used()), decimal.Zero)
 	}
 	if u == nil && e != nil {
-		u = e.unowned(p.Date, !left.IsPositive() && known)
+		if u = e.unowned(p.Date, !left.IsPositive() && known); u == nil && p.Kind == Check && p.Amount.IsPositive() {
+			// Clocks differ, and offline tills come late: the amount tells as well.
+			u = e.nearest(p.Date, true, func(u *Use) bool {
+				return u.BackAt.IsZero() && u.Amount.Sub(p.Amount).Abs().LessThanOrEqual(p.rounding())
+			})
+		}
 	}
 	if u != nil {
+		if u.Order != p.Order {
+			u.Asked = u.Order
+		}
 		u.Order, u.Proved, u.Rows = p.Order, true, p.Rows
 		b.changed()
 		b.returnEarly(p.Order)
@@ -381,15 +399,25 @@ func (e *Entry) unowned(date time.Time, far bool) *Use {
 	return e.nearest(date, false, func(u *Use) bool { return u.BackAt.After(date) })
 }
 
+// number reports whether an order's id can be Sitoo's. A till may call an order
+// something else before it has its number: a basket, or a receipt.
+func number(order string) bool {
+	return order != "" && strings.Trim(order, "0123456789") == ""
+}
+
 func (e *Entry) nearest(date time.Time, far bool, fits func(*Use) bool) *Use {
 	var best *Use
 	apart := time.Duration(0)
 	for i := range e.Uses {
 		u := &e.Uses[i]
-		if u.Order != "" || !fits(u) {
+		if number(u.Order) || !fits(u) {
 			continue
 		}
-		if d := u.Date.Sub(date).Abs(); best == nil || d < apart {
+		d := u.Date.Sub(date).Abs()
+		if !u.Heard.IsZero() {
+			d = min(d, u.Heard.Sub(date).Abs())
+		}
+		if best == nil || d < apart {
 			best, apart = u, d
 		}
 	}
@@ -397,6 +425,20 @@ func (e *Entry) nearest(date time.Time, far bool, fits func(*Use) bool) *Use {
 		return nil
 	}
 	return best
+}
+
+// differs reports whether the till told of another amount than the discount of
+// the order that proves the use.
+func (b *Book) differs(p Proof) (told decimal.Decimal, differs bool) {
+	e := b.entry(p.Kind, p.ID)
+	if e == nil || p.Kind != Check || !p.Amount.IsPositive() {
+		return told, false
+	}
+	u := e.of(p.Order)
+	if u == nil || !u.Told {
+		return told, false
+	}
+	return u.Amount, u.Amount.Sub(p.Amount).Abs().GreaterThan(p.rounding())
 }
 
 // GivesBack is what a return says of the order that it credits.

@@ -70,6 +70,18 @@ func redeem(order, remaining string) step {
 	}
 }
 
+// dated is redeem by a till that says when.
+func dated(order, remaining, when string) step {
+	return func(s *scene) string {
+		date, err := time.Parse(time.RFC3339, when)
+		if err != nil {
+			return err.Error()
+		}
+		o, ok := s.list.Find("a")
+		return answer(s.book.Redeem(o, ok, bonus.Request{Kind: s.kind, ID: "a", Order: order, Remaining: ptr(remaining), Date: date}, s.now))
+	}
+}
+
 func restore(order string) step {
 	return func(s *scene) string {
 		o, ok := s.list.Find("a")
@@ -135,9 +147,9 @@ func TestBook(t *testing.T) {
 	t.Parallel()
 	const (
 		when    = " 03-02T09:00"
-		used    = "conflict: This bonus check has been used already, on 2026-03-02T09:00:00Z."
+		used    = "conflict: This bonus check has been used already, on 2026-03-02 10:00."
 		hour    = time.Hour
-		usedP   = "conflict: This promotion has been used already, on 2026-03-02T09:00:00Z."
+		usedP   = "conflict: This promotion has been used already, on 2026-03-02 10:00."
 		nothing = "conflict: This bonus check was not used at this shop's tills, so there is nothing to take back."
 		absent  = "not_found: The customer has no bonus check with this id."
 	)
@@ -317,6 +329,33 @@ func TestBook(t *testing.T) {
 			{proved("1", "100", 0), "changed", ""},
 			{proved("2", "100", 0), "short 100.00", ""},
 			{restore("1"), "0.00/100.00", "100.00"},
+		}},
+		// The till writes the day alone, or its own time as if it were UTC.
+		"told without an order, with a date far off": {list: hundred, steps: []told{
+			{dated("", "40", "2026-03-02T00:00:00Z"), "60.00/40.00 03-02T00:00", "40.00"},
+			{later(time.Minute), "-", "40.00"},
+			{proved("1", "60", 0), "changed", "40.00"},
+			{dated("", "10", "2026-03-02T11:01:00Z"), "30.00/10.00 03-02T11:01", "10.00"},
+			{later(hour), "-", "10.00"},
+			{proved("2", "30", 0), "changed", "10.00"},
+			{dated("", "5", "2026-03-02T18:00:00Z"), "5.00/5.00 03-02T18:00", "5.00"},
+			{later(hour + time.Second), "-", "5.00"},
+			{proved("3", "5", 0), "changed", "5.00"}, // late, and of that very amount
+			{proved("4", "4", 0), "changed", "1.00"}, // another sale
+		}},
+		"told with a name of the till's own": {list: hundred, steps: []told{
+			{redeem("till-7-basket", "40"), "60.00/40.00" + when, "40.00"},
+			{proved("1", "60", 0), "changed", "40.00"},
+			{redeem("till-7-basket", "40"), "60.00/40.00" + when + " again", "40.00"},
+			{proved("1", "60", 0), "-", "40.00"},
+			{restore("till-7-basket"), "0.00/100.00", "100.00"},
+		}},
+		"a completed order's use is not the latest to take back": {list: hundred, steps: []told{
+			{redeem("1", "40"), "60.00/40.00" + when, "40.00"},
+			{proved("1", "60", 0), "changed", "40.00"},
+			{restore(""), "conflict: This bonus check was used by order 1, which is completed. Return that order, or name it to take the use back.", "40.00"},
+			{restore("1"), "0.00/100.00", "100.00"},
+			{restore(""), "0.00/100.00 again", "100.00"},
 		}},
 		"told twice without an order: the nearer": {list: hundred, steps: []told{
 			{redeem("", "70"), "30.00/70.00" + when, "70.00"},
@@ -590,7 +629,7 @@ func TestBookJSON(t *testing.T) {
 	t.Parallel()
 	s := &scene{kind: bonus.Check, now: now, list: parse(t, bonus.Check, hundred)}
 	for _, do := range []step{
-		redeem("", "70"), redeem("2", "60"), proved("1", "30", 0, row("r", "1.5", "30")), returned("9", "1", row("r", "0.5", "0")), restore("2"),
+		redeem("", "70"), dated("2", "60", "2026-03-01T08:00:00Z"), proved("1", "30", 0, row("r", "1.5", "30")), returned("9", "1", row("r", "0.5", "0")), restore("2"),
 	} {
 		do(s)
 	}

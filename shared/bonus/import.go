@@ -427,6 +427,9 @@ func check(cell map[string]string, x *problems) json.RawMessage {
 	}
 	out := rebuilt(Check, members)
 	ends(out.offer, memberTo, "", x)
+	if out.offer.problem != "" && len(x.list) == 0 { // the worker would not take it
+		x.add("", "The bonus check cannot be read: %s.", out.offer.problem)
+	}
 	if len(x.list) > 0 {
 		return nil
 	}

@@ -70,6 +70,10 @@ func TestPlan(t *testing.T) {
 			"EPOST|check_id|varde|Giltigt.fra\u030an|anva\u0308nd\n a@example.com|1|5|2026-01-01|nej",
 			`a@example.com : 2 {"bonuscheckid":"1","value":"5.00","redeemed":false,"validfrom":"2026-01-01"}`,
 		},
+		"the last day there is": {
+			"tel|id|summa|slutdatum\n0701740607|a|5|9999-12-31",
+			` +46701740607: 2 {"bonuscheckid":"a","value":"5.00","validto":"9999-12-31"}`,
+		},
 		"the least": {
 			"tel|id|summa\n0701740607|a|49.5",
 			` +46701740607: 2 {"bonuscheckid":"a","value":"49.50"}`,

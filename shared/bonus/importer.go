@@ -79,7 +79,8 @@ func (m *PartMessage) rows() (n int) {
 }
 
 // DecodePart reads a queued part. The error is fault.Invalid: a message that
-// cannot be read never will be.
+// cannot be read never will be. Where it is about the customers, the rest of the
+// message is returned with it.
 func DecodePart(body string) (PartMessage, error) {
 	var m PartMessage
 	if err := json.Unmarshal([]byte(body), &m); err != nil {
@@ -95,13 +96,13 @@ func DecodePart(body string) (PartMessage, error) {
 	}
 	for i, c := range m.Customers {
 		if c.Email == "" && c.Phone == "" {
-			return PartMessage{}, fault.Bad("customers", "number %d has neither email nor phone", i+1)
+			return m, fault.Bad("customers", "number %d has neither email nor phone", i+1)
 		}
 		for _, l := range c.Lines {
 			for _, raw := range l.Checks {
 				members, problem := object(raw)
 				if o := Check.offer(members); cmp.Or(problem, o.problem) != "" {
-					return PartMessage{}, fault.Bad("customers", "number %d has a bonus check that cannot be read: %s", i+1, cmp.Or(problem, o.problem))
+					return m, fault.Bad("customers", "number %d has a bonus check that cannot be read: %s", i+1, cmp.Or(problem, o.problem))
 				}
 			}
 		}
@@ -387,7 +388,7 @@ func waits(err error) (reason string, until time.Time) {
 // because of cause. It may be repeated.
 func (w *ImportWorker) GiveUp(ctx context.Context, body string, cause error) error {
 	m, err := DecodePart(body)
-	if err != nil {
+	if err != nil && m.Import == "" {
 		return nil // no import knows of it
 	}
 	p, err := w.Imports.Part(ctx, m.Account, m.Import, m.Part)
@@ -475,6 +476,7 @@ type job struct {
 	customer Customer
 	id       int64 // in Rule
 	fresh    bool  // Rule has made the subscriber just now
+	lacks    bool  // Rule knows no phone number of the subscriber
 	changed  []bool
 	reason   string // why its rows have failed, "" if they have not
 }
@@ -483,8 +485,18 @@ func (j *job) handsOut() bool {
 	return slices.ContainsFunc(j.customer.Lines, func(l Line) bool { return len(l.Checks) > 0 })
 }
 
+// upsert identifies the customer by one thing only, as Rule would join two
+// people or change somebody's number where a file has a wrong digit. Somebody
+// of whom Rule knows no number gets the file's as well.
 func (j *job) upsert() rule.Upsert {
-	return rule.Upsert{Email: j.customer.Email, Phone: j.customer.Phone}
+	switch c := j.customer; {
+	case c.Email == "":
+		return rule.Upsert{Phone: c.Phone}
+	case j.fresh || j.lacks:
+		return rule.Upsert{Email: c.Email, Phone: c.Phone}
+	default:
+		return rule.Upsert{Email: c.Email}
+	}
 }
 
 // copyOf is Rule's copy of one subscriber's checks, on its way to what the file
@@ -634,7 +646,7 @@ func ensure(ctx context.Context, r *rule.Session, jobs []*job) error {
 			j.reason = refusal(err, 0)
 			return nil
 		}
-		j.id = s.ID
+		j.id, j.lacks = s.ID, err == nil && s.Phone == ""
 		return err
 	})
 }
@@ -672,19 +684,20 @@ func upsert(ctx context.Context, r *rule.Session, jobs []*job) error {
 	if err != nil {
 		return err
 	}
-	ids := map[string]int64{}
+	ids, lacks := map[string]int64{}, map[string]bool{}
 	for _, s := range bulk.Subscribers {
 		if mail, ok := customer.NormaliseEmail(s.Email); ok {
-			ids[mail] = s.ID
+			ids[mail], lacks[mail] = s.ID, s.Phone == ""
 		}
 		if s.Phone != "" {
 			ids[s.Phone] = s.ID
 		}
 	}
 	for _, j := range jobs {
-		if j.id = ids[j.customer.Email]; j.id == 0 {
+		if j.id = ids[j.customer.Email]; j.customer.Email == "" {
 			j.id = ids[j.customer.Phone]
 		}
+		j.lacks = lacks[j.customer.Email]
 		j.fresh = bulk.Counted && bulk.Created == len(jobs)
 	}
 	return nil

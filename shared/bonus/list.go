@@ -230,8 +230,12 @@ func (k Kind) offer(members []member) Offer {
 var one = decimal.NewFromInt(1)
 
 // Amount reads an amount of at most 12 digits before the point and two decimals
-// after it; a comma is taken for a point, as Swedish spreadsheets write it.
+// after it; a comma is taken for a point, as Swedish spreadsheets write it. With
+// three digits after it, it may as well set off thousands: that is no amount.
 func Amount(s string) (decimal.Decimal, bool) {
+	if _, after, _ := strings.Cut(s, ","); len(after) == 3 {
+		return decimal.Zero, false
+	}
 	s = strings.Replace(s, ",", ".", 1)
 	whole, _, _ := strings.Cut(s, ".")
 	if s == "" || len(whole) > 12 || len(s) > 20 || strings.ContainsAny(s, "eE") {
@@ -255,10 +259,11 @@ func day(s string, end bool) (time.Time, bool) {
 		if err != nil {
 			continue
 		}
+		ok := t.Year() > 1970 && t.Year() < 10000
 		if end && layout == time.DateOnly {
-			t = t.AddDate(0, 0, 1)
+			t = t.AddDate(0, 0, 1) // into the year 10000, of a check that never ends
 		}
-		return t.UTC(), t.Year() > 1970 && t.Year() < 10000
+		return t.UTC(), ok
 	}
 	return time.Time{}, false
 }
@@ -294,7 +299,7 @@ func (o Offer) usable(left decimal.Decimal, date string, now time.Time) (why str
 	case !left.IsPositive() && !o.Value.IsPositive():
 		return whyNothing, fault.New(fault.Conflict, "This %s is worth nothing.", o.Kind.noun())
 	case !left.IsPositive() && date != "":
-		return whyUsed, fault.New(fault.Conflict, "This %s has been used already, on %s.", o.Kind.noun(), date)
+		return whyUsed, fault.New(fault.Conflict, "This %s has been used already, on %s.", o.Kind.noun(), said(date))
 	case !left.IsPositive():
 		return whyUsed, fault.New(fault.Conflict, "This %s has been used already.", o.Kind.noun())
 	case now.Before(o.From):
@@ -303,6 +308,18 @@ func (o Offer) usable(left decimal.Decimal, date string, now time.Time) (why str
 		return whyExpired, fault.New(fault.Conflict, "This %s has expired; it could be used until %s.", o.Kind.noun(), local(o.Until.Add(-time.Second)))
 	}
 	return "", nil
+}
+
+// said writes a moment, as it is stored, for a sentence: Swedish time, or the
+// text as it is if it is something else.
+func said(date string) string {
+	if t, err := time.Parse(time.RFC3339, date); err == nil {
+		return t.In(rule.Stockholm).Format("2006-01-02 15:04")
+	}
+	if _, ok := day(date, false); !ok {
+		return "a day that Rule does not tell"
+	}
+	return date
 }
 
 // local writes a day for a sentence.

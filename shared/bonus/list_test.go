@@ -126,6 +126,11 @@ func TestCard(t *testing.T) {
 			want: []string{"e 1.00"},
 			left: map[string]int{"its validto is not a date": 2, "its validfrom is not a date": 2},
 		},
+		"the last day there is": {raw: `[{"bonuscheckid":"a","value":1,"validto":"9999-12-31"}]`, want: []string{"a 1.00"}},
+		"thousands or decimals": {
+			raw:  `[{"bonuscheckid":"a","value":"1,000"},{"bonuscheckid":"b","value":"1,5"},{"bonuscheckid":"c","value":"1,50"},{"bonuscheckid":"d","value":2000,"remaining":"1,500"}]`,
+			want: []string{"b 1.50", "c 1.50"}, left: map[string]int{"its value is not an amount": 1, "its remaining is not an amount up to its value": 1},
+		},
 		"dates that say nothing": {raw: `[{"bonuscheckid":"a","value":1,"validfrom":"","validto":null}]`, want: []string{"a 1.00"}},
 		"an id twice": {
 			raw:  `[{"bonuscheckid":"a","value":1,"redeemed":true},{"bonuscheckid":"a","value":1},{"bonuscheckid":"b","value":1},{"bonuscheckid":"b","value":9}]`,

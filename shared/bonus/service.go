@@ -190,6 +190,9 @@ func (s *Service) Prove(ctx context.Context, r *rule.Session, k Key, proofs []Pr
 			if err != nil {
 				return false, err
 			}
+			if told, differs := b.differs(p); changed && differs {
+				s.Log.WarnContext(ctx, "the till and the order differ on what was used of a bonus check; the till's word counts", "account", k.Account, "subscriber", k.Subscriber, "order", p.Order, "till", told.StringFixed(2), "discount", p.Amount.StringFixed(2))
+			}
 			if short.IsPositive() {
 				s.Log.ErrorContext(ctx, "an order was discounted with more than was left of the bonus check", "account", k.Account, "subscriber", k.Subscriber, "order", p.Order, "kind", p.Kind, "beyond", short.StringFixed(2))
 			}
@@ -256,7 +259,7 @@ func (s *Service) decide(ctx context.Context, r *rule.Session, k Key, request st
 				if fault.KindOf(err) == fault.NotFound {
 					return fault.Wrap(fault.NotFound, err, "There is no customer with that id.")
 				}
-				return err
+				return unread(err)
 			}
 		}
 		rev := b.Rev
@@ -298,6 +301,16 @@ func (s *Service) decide(ctx context.Context, r *rule.Session, k Key, request st
 		return nil
 	}
 	return &fault.Error{Kind: fault.Unavailable, Err: errors.New("the book kept changing")}
+}
+
+// unread makes a refusal to tell what a customer has something that passes: it
+// says nothing about what is asked for.
+func unread(err error) error {
+	switch fault.KindOf(err) {
+	case fault.Invalid, fault.Conflict, fault.TooLarge:
+		return &fault.Error{Kind: fault.Unavailable, Err: err}
+	}
+	return err
 }
 
 func (s *Service) queue(ctx context.Context, k Key, request string) error {

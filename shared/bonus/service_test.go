@@ -410,7 +410,7 @@ func TestChangedMeanwhile(t *testing.T) {
 		says  string
 		want  string
 	}{
-		"the same check":   {func(s *shop) string { return s.redeem("a", "2", "") }, "100.00/0.00 03-02T09:00", "conflict: This bonus check has been used already, on 2026-03-02T09:00:00Z."},
+		"the same check":   {func(s *shop) string { return s.redeem("a", "2", "") }, "100.00/0.00 03-02T09:00", "conflict: This bonus check has been used already, on 2026-03-02 10:00."},
 		"a part of it":     {func(s *shop) string { return s.redeem("a", "2", "70") }, "30.00/70.00 03-02T09:00", "30.00/40.00 03-02T09:00"},
 		"another check":    {func(s *shop) string { return s.redeem("b", "2", "") }, "50.00/0.00 03-02T09:00", "60.00/40.00 03-02T09:00"},
 		"the same order":   {func(s *shop) string { return s.redeem("a", "1", "40") }, "60.00/40.00 03-02T09:00", "60.00/40.00 03-02T09:00"},
@@ -817,7 +817,7 @@ func TestTwentyTills(t *testing.T) {
 		}
 		tills.Wait()
 		slices.Sort(answers)
-		const got, lost = "100.00/0.00 03-02T09:00", "conflict: This bonus check has been used already, on 2026-03-02T09:00:00Z."
+		const got, lost = "100.00/0.00 03-02T09:00", "conflict: This bonus check has been used already, on 2026-03-02 10:00."
 		for i, a := range answers {
 			if w := map[bool]string{true: got, false: lost}[same || i == 0]; a != w {
 				t.Errorf("same order %v: %s, want %s", same, a, w)

@@ -1,6 +1,7 @@
 package history
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -26,15 +27,22 @@ const (
 	share = 50
 	// pause is how long history leaves a crowded account alone.
 	pause = 2 * time.Minute
-	// lastPage is how much of a delivery's time a page needs: without it, the job
-	// goes on in the next delivery.
+	// lastPage is how much of a delivery's time is kept: a page that may not end
+	// before it is left to the next delivery.
 	lastPage = 20 * time.Second
+	// slow is after how long a page of Sitoo's that did not come was too much to
+	// ask for: Sitoo computes some of an order's members while it lists. fewest
+	// is below what a page is never cut.
+	slow   = 20 * time.Second
+	fewest = 10
 	// listings is how many pages of Rule's subscribers are noted at once.
 	listings = 50
 	// maxPart is how many orders one message holds, and maxPartSize how many
-	// bytes they are before compression, to a tenth or so.
-	maxPart     = 500
-	maxPartSize = 4 << 20
+	// bytes they are before compression, to a tenth or so. maxPartMessage is what
+	// SQS takes (1 MiB), less room for the attributes.
+	maxPart        = 500
+	maxPartSize    = 4 << 20
+	maxPartMessage = 1<<20 - 4096
 	// reopened is how many orders are looked at again at a time.
 	reopened = sitoo.MaxIDs
 	// rounds bounds how often a job is read again because somebody paused or
@@ -51,7 +59,11 @@ const (
 	Unreadable  = "cannot be read"
 	Missing     = "not in Sitoo"
 	Outside     = "outside the period"
+	TooLarge    = "too large"
 )
+
+// NoMonth is the month of orders that do not say when they were made.
+const NoMonth = "unknown"
 
 // Directory is what a job needs to act for an account.
 type Directory interface {
@@ -180,29 +192,45 @@ func (b *Backfill) step(ctx context.Context, s Step, request string) error {
 	if err != nil {
 		return fmt.Errorf("read job: %w", err)
 	}
-	if j.Run != s.Run || j.Step != s.Step {
-		return nil // left behind
+	switch {
+	case j.Run != s.Run || j.idle():
+		return nil // the one who starts or resumes it sends a message anew
+	case j.Step != s.Step:
+		// An earlier delivery of this message, or of one before it, came this far
+		// and no further. The queue takes the message of the step the job is at
+		// once, however many find it behind.
+		return b.kick(ctx, j)
+	case j.Phase == Writing:
+		return b.finish(ctx, j)
 	}
 	r := &run{Backfill: b, job: j, request: request}
 	if err := r.open(ctx); err != nil {
 		return r.failed(ctx, err)
 	}
-	for !r.job.State.Final() && r.job.State != Paused {
+	for longest := time.Duration(0); !r.job.idle(); {
 		if r.job.Phase == Writing {
 			return b.finish(ctx, r.job)
 		}
-		if deadline, ok := ctx.Deadline(); ok && time.Until(deadline) < lastPage {
+		if deadline, ok := ctx.Deadline(); ok && time.Until(deadline) < lastPage+longest {
 			break
 		}
+		began := time.Now()
 		if err := r.page(ctx); err != nil {
 			return r.failed(ctx, err)
 		}
+		longest = max(longest, time.Since(began))
 	}
-	if r.job.State.Final() || r.job.State == Paused {
+	if r.job.idle() {
 		return nil
+	}
+	if r.job.Step == s.Step { // the queue would take the message for this one
+		return &fault.Error{Kind: fault.Busy, Message: "goes on in a moment", RetryAt: b.Now()}
 	}
 	return b.kick(ctx, r.job)
 }
+
+// idle reports whether nothing is to be read for a job: not now, or not any more.
+func (j Job) idle() bool { return j.State.Final() || j.State == Paused }
 
 // run is one delivery's work on a job.
 type run struct {
@@ -219,7 +247,7 @@ func (r *run) open(ctx context.Context) (err error) {
 		return err
 	}
 	if r.shop, err = r.Directory.Shop(ctx, r.account); err != nil {
-		return err
+		return noShop{err}
 	}
 	if r.job.State != Waiting {
 		return nil
@@ -238,16 +266,27 @@ func (r *run) open(ctx context.Context) (err error) {
 	})
 }
 
+// noShop is the error of a job whose shop cannot be read with the credentials
+// that there are, if any.
+type noShop struct{ error }
+
+func (e noShop) Unwrap() error { return e.error }
+
 // commit stores a change of the job, which is a step further then. Whoever
-// pauses or cancels it meanwhile changes only its state, which stays.
+// pauses or cancels it meanwhile changes only its state and its reason, which
+// stay.
 func (r *run) commit(ctx context.Context, change func(j *Job)) error {
 	for range rounds {
 		j := r.job
-		j.Skipped, j.Months = maps.Clone(j.Skipped), maps.Clone(j.Months)
+		// A store gives back nil for a map of nothing.
+		j.Skipped, j.Months = maps.Clone(orEmpty(j.Skipped)), maps.Clone(orEmpty(j.Months))
 		j.Open, j.Parts = slices.Clone(j.Open), slices.Clone(j.Parts)
 		change(&j)
 		j.Step++
-		j.Reason, j.Until, j.Updated = "", time.Time{}, r.Now()
+		j.Updated = r.Now()
+		if j.State != Paused {
+			j.Reason, j.Until = "", time.Time{}
+		}
 		err := r.Jobs.Put(ctx, j)
 		if err == nil {
 			j.Rev++
@@ -265,48 +304,74 @@ func (r *run) commit(ctx context.Context, change func(j *Job)) error {
 			return &fault.Error{Kind: fault.Unavailable, Err: errors.New("the job went on without this delivery")}
 		}
 		r.job = now
-		if now.State == Cancelled {
+		if now.State.Final() {
 			return nil // what was queued is dropped
 		}
 	}
 	return &fault.Error{Kind: fault.Unavailable, Err: errors.New("the job kept changing")}
 }
 
+func orEmpty[V any](m map[string]V) map[string]V {
+	if m == nil {
+		return map[string]V{}
+	}
+	return m
+}
+
 // failed notes why a job waits, and returns what becomes of the message.
 func (r *run) failed(ctx context.Context, err error) error {
-	note := func(state State, reason string, until time.Time) {
-		ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), 3*time.Second)
+	note := func(state State, reason string, until time.Time) error {
+		ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), 2*time.Second)
 		defer cancel()
-		if nerr := change(ctx, r.Jobs, r.job.Account, r.job.ID, r.job.Run, func(j *Job) bool {
-			if j.State.Final() {
+		return change(ctx, r.Jobs, r.job.Account, r.job.ID, r.job.Run, func(j *Job) bool {
+			if j.idle() { // somebody has said why
 				return false
 			}
-			if state != "" {
-				j.State = state
+			j.State, j.Reason, j.Until = cmp.Or(state, j.State), reason, until
+			if j.State.Final() {
+				j.Ended = r.Now()
 			}
-			j.Reason, j.Until = reason, until
 			return true
-		}, r.Now); nerr != nil {
-			r.Log.WarnContext(ctx, "could not note why a job waits", "account", r.job.Account, "job", r.job.ID, "error", nerr)
+		}, r.Now)
+	}
+	// end is for what no delivery mends: the message is done with once the job
+	// says so.
+	end := func(state State, reason string) error {
+		if nerr := note(state, reason, time.Time{}); nerr != nil {
+			return fmt.Errorf("note why a job ends: %w", errors.Join(nerr, err))
 		}
+		return nil
 	}
 	f := fault.As(err)
 	_, ofSitoo := errors.AsType[*sitoo.RESTError](err)
+	_, ofRule := errors.AsType[*rule.Error](err)
+	_, none := errors.AsType[noShop](err)
 	switch {
-	case f.Kind == fault.Unauthorized && ofSitoo:
-		note(Paused, "Sitoo refuses the credentials. Enter them again, then resume.", time.Time{})
-		return nil
-	case f.Kind == fault.NotFound && f.Message != "" && !ofSitoo: // the account, or its credentials, are gone
-		note(Failed, f.Message, time.Time{})
-		return nil
-	case f.Kind == fault.Busy:
-		note("", busy(err), f.RetryAt)
-		return err
-	case f.Kind == fault.Unauthorized:
-		note("", "Rule refuses the shop's API key.", time.Time{})
-		return err
+	case ofSitoo && f.Kind == fault.Unauthorized:
+		return end(Paused, f.Message+" Enter them again, then resume.")
+	case ofSitoo && f.Kind == fault.NotFound:
+		return end(Paused, f.Message+" Enter the credentials again, then resume.")
+	case none && f.Kind == fault.NotFound:
+		return end(Paused, cmp.Or(f.Message, "There are no credentials for Sitoo.")+" Enter them, then resume.")
+	case !ofSitoo && !ofRule && f.Kind == fault.Invalid && f.Member != "": // what Credentials.Check says
+		return end(Paused, "The credentials for Sitoo cannot be used: "+f.Member+" "+f.Message+". Enter them again, then resume.")
+	case !ofSitoo && !ofRule && (f.Kind == fault.NotFound || f.Kind == fault.TooLarge) && f.Message != "": // the account is gone, or the job outgrows its place
+		return end(Failed, f.Message)
 	}
-	note("", "Sitoo or Rule does not answer; it is tried again.", time.Time{})
+	reason := "Our own tables or queues do not answer. It is tried again."
+	switch {
+	case f.Kind == fault.Busy:
+		reason = busy(err)
+	case ofSitoo:
+		reason = f.Message + " It is tried again."
+	case f.Kind == fault.Unauthorized:
+		reason = "Rule refuses the shop's API key."
+	case ofRule:
+		reason = "Rule does not answer as expected. It is tried again."
+	}
+	if nerr := note("", reason, f.RetryAt); nerr != nil {
+		r.Log.WarnContext(ctx, "could not note why a job waits", "account", r.job.Account, "job", r.job.ID, "error", nerr)
+	}
 	if k := f.Kind; k == fault.Invalid || k == fault.Conflict || k == fault.TooLarge || k == fault.NotFound {
 		// What one request is refused for is not the message's fault.
 		return fault.Wrap(fault.Unavailable, err, "Sitoo or Rule refuses a request.")
@@ -393,8 +458,8 @@ func (r *run) list(ctx context.Context) error {
 			if mail, ok := customer.NormaliseEmail(s.Email); ok {
 				people[DigestOf(r.job.Account, customer.Key{Email: mail})] = s.ID
 			}
-			if s.Phone != "" {
-				people[DigestOf(r.job.Account, customer.Key{Phone: s.Phone})] = s.ID
+			if number, ok := r.Phones(s.Phone); ok {
+				people[DigestOf(r.job.Account, customer.Key{Phone: number})] = s.ID
 			}
 		}
 		next = more
@@ -426,21 +491,40 @@ func listName(j Job) string { return j.ID + "-" + strconv.Itoa(j.Run) }
 
 // found is what becomes of orders that were read.
 type found struct {
-	orders  []json.RawMessage // to be queued
+	orders  []dated // to be queued
 	read    int
 	skipped map[string]int
 	months  map[string]Month
 	open    []int64
 }
 
+// dated is an order that is to be queued.
+type dated struct {
+	raw   json.RawMessage
+	month string
+}
+
+// skip counts an order that was not taken into account before.
+func (f *found) skip(month, why string) {
+	m := f.months[month]
+	m.Sitoo++
+	m.Skipped++
+	f.months[month] = m
+	f.skipped[why]++
+}
+
 // read reads a page of orders and queues what is to be written.
 func (r *run) read(ctx context.Context) error {
-	q := sitoo.Query{After: r.job.Cursor, Upto: r.job.Last, From: r.job.From.AddDate(0, 0, -1), To: r.job.To.AddDate(0, 0, 1), Addresses: r.job.Create}
+	q := sitoo.Query{
+		After: r.job.Cursor, Upto: r.job.Last, Num: r.job.Page, Addresses: r.job.Create,
+		From: r.job.From.AddDate(0, 0, -1), To: r.job.To.AddDate(0, 0, 1),
+	}
 	var p sitoo.Page
 	if r.job.Last > r.job.Cursor {
+		began := time.Now()
 		var err error
 		if p, err = r.shop.Orders(ctx, q); err != nil {
-			return err
+			return r.fewer(ctx, err, cmp.Or(q.Num, sitoo.MaxPage), time.Since(began))
 		}
 	}
 	if len(p.Orders) == 0 {
@@ -456,9 +540,54 @@ func (r *run) read(ctx context.Context) error {
 		return err
 	}
 	return r.queue(ctx, f, func(j *Job) {
+		if j.Cursor == 0 {
+			j.First = p.Orders[0].ID
+		}
 		j.Cursor = p.Last()
 		j.Open = append(j.Open, f.open...)
 	})
+}
+
+// fewer asks for less from now on if a page of some size did not come because it
+// was too much: at once where Sitoo's answer was too large, else in the next
+// delivery, as Sitoo may still be at work on the request.
+func (r *run) fewer(ctx context.Context, err error, size int, took time.Duration) error {
+	large := fault.KindOf(err) == fault.TooLarge
+	if size <= fewest || !large && (fault.KindOf(err) != fault.Unavailable || took < slow || ctx.Err() != nil) {
+		return err
+	}
+	if cerr := r.commit(ctx, func(j *Job) { j.Page = max(size/2, fewest) }); cerr != nil || large {
+		return cerr
+	}
+	return err
+}
+
+var errFewer = errors.New("smaller pages from now on")
+
+// first returns as many of the ids as are asked for at a time.
+func (r *run) first(ids []int64) []int64 {
+	return ids[:min(len(ids), reopened, cmp.Or(r.job.Page, reopened))]
+}
+
+// byID reads orders by their ids, those of first. Orders that Sitoo does not
+// have are not among them. errFewer says that it was too much, and is asked for
+// again in smaller pages.
+func (r *run) byID(ctx context.Context, ids []int64, addresses bool) (orders []sitoo.Listed, err error) {
+	for q := (sitoo.Query{IDs: ids, Num: r.job.Page, Addresses: addresses}); ; {
+		began := time.Now()
+		p, err := r.shop.Orders(ctx, q)
+		if err != nil {
+			if err := r.fewer(ctx, err, len(ids), time.Since(began)); err != nil {
+				return nil, err
+			}
+			return nil, errFewer
+		}
+		orders = append(orders, p.Orders...)
+		if len(p.Orders) == 0 || len(orders) >= len(ids) { // p.More is true as long as the last id did not come
+			return orders, nil
+		}
+		q.After = p.Last()
+	}
 }
 
 // reopen looks again at orders that were open when they were read.
@@ -466,14 +595,20 @@ func (r *run) reopen(ctx context.Context) error {
 	if len(r.job.Open) == 0 {
 		return r.commit(ctx, func(j *Job) { j.Phase = Writing })
 	}
-	ids := r.job.Open[:min(len(r.job.Open), reopened)]
-	p, err := r.shop.Orders(ctx, sitoo.Query{IDs: ids, Addresses: r.job.Create})
+	ids := r.first(r.job.Open)
+	orders, err := r.byID(ctx, ids, r.job.Create)
+	if errors.Is(err, errFewer) {
+		return nil
+	}
 	if err != nil {
 		return err
 	}
-	f, err := r.sort(ctx, p.Orders, false)
+	f, err := r.sort(ctx, orders, false)
 	if err != nil {
 		return err
+	}
+	if n := len(ids) - len(orders); n > 0 {
+		f.skipped[Missing] += n
 	}
 	return r.queue(ctx, f, func(j *Job) { j.Open = j.Open[len(ids):] })
 }
@@ -481,19 +616,22 @@ func (r *run) reopen(ctx context.Context) error {
 // chosen reads the orders that a message names.
 func (r *run) chosen(ctx context.Context) error {
 	at, _ := slices.BinarySearch(r.job.Orders, r.job.Cursor+1)
-	ids := r.job.Orders[at:min(at+reopened, len(r.job.Orders))]
+	ids := r.first(r.job.Orders[at:])
 	if len(ids) == 0 {
 		return r.commit(ctx, func(j *Job) { j.Phase = Writing })
 	}
-	p, err := r.shop.Orders(ctx, sitoo.Query{IDs: ids, Addresses: true})
+	orders, err := r.byID(ctx, ids, true)
+	if errors.Is(err, errFewer) {
+		return nil
+	}
 	if err != nil {
 		return err
 	}
-	f, err := r.sort(ctx, p.Orders, false)
+	f, err := r.sort(ctx, orders, false)
 	if err != nil {
 		return err
 	}
-	if n := len(ids) - len(p.Orders); n > 0 {
+	if n := len(ids) - len(orders); n > 0 {
 		f.skipped[Missing] += n
 	}
 	return r.queue(ctx, f, func(j *Job) { j.Cursor = ids[len(ids)-1] })
@@ -504,28 +642,33 @@ func (r *run) chosen(ctx context.Context) error {
 func (r *run) queue(ctx context.Context, f found, also func(j *Job)) error {
 	var parts []string
 	if !r.job.DryRun {
-		for rest := f.orders; len(rest) > 0; {
+		for rest, most := f.orders, maxPart; len(rest) > 0; {
 			n, size := 0, 0
-			for n < len(rest) && n < maxPart && (n == 0 || size+len(rest[n]) <= maxPartSize) {
-				size += len(rest[n])
+			for n < len(rest) && n < most && (n == 0 || size+len(rest[n].raw) <= maxPartSize) {
+				size += len(rest[n].raw)
 				n++
 			}
-			m := PartMessage{
-				Account: r.job.Account, Job: r.job.ID, Run: r.job.Run, Part: r.NewID(), Request: r.request,
-				Create: r.job.Create, Resend: len(r.job.Orders) > 0,
-			}
-			if err := m.Pack(rest[:n]); err != nil {
+			part, body, err := r.pack(rest[:n])
+			if err != nil {
 				return err
 			}
-			body, err := json.Marshal(m)
-			if err != nil {
-				return fmt.Errorf("encode part: %w", err)
+			switch large := len(body) > maxPartMessage || size > maxUnpacked-4; { // [], and an end of line
+			case large && n > 1:
+				most = n / 2
+				continue
+			case large:
+				f.skipped[TooLarge]++
+				m := f.months[rest[0].month]
+				m.Skipped++
+				f.months[rest[0].month] = m
+				f.orders = slices.Delete(slices.Clone(f.orders), len(f.orders)-len(rest), len(f.orders)-len(rest)+1)
+			default:
+				if err := r.Parts.Send(ctx, worker.Message{Body: body, Group: r.job.Account, Dedup: part}); err != nil {
+					return fmt.Errorf("queue part: %w", err)
+				}
+				parts = append(parts, part)
 			}
-			if err := r.Parts.Send(ctx, worker.Message{Body: string(body), Group: r.job.Account, Dedup: m.Part}); err != nil {
-				return fmt.Errorf("queue part: %w", err)
-			}
-			parts = append(parts, m.Part)
-			rest = rest[n:]
+			rest, most = rest[n:], maxPart
 		}
 	}
 	return r.commit(ctx, func(j *Job) {
@@ -545,78 +688,92 @@ func (r *run) queue(ctx context.Context, f found, also func(j *Job)) error {
 	})
 }
 
+// pack makes the message of a part.
+func (r *run) pack(orders []dated) (part, body string, err error) {
+	m := PartMessage{
+		Account: r.job.Account, Job: r.job.ID, Run: r.job.Run, Part: r.NewID(), Request: r.request,
+		Create: r.job.Create, Resend: len(r.job.Orders) > 0,
+	}
+	raw := make([]json.RawMessage, len(orders))
+	for i, o := range orders {
+		raw[i] = o.raw
+	}
+	if err := m.Pack(raw); err != nil {
+		return "", "", err
+	}
+	b, err := json.Marshal(m)
+	if err != nil {
+		return "", "", fmt.Errorf("encode part: %w", err)
+	}
+	return m.Part, string(b), nil
+}
+
 // sort tells what becomes of each order. again says that open ones are looked
 // at once more later.
 func (r *run) sort(ctx context.Context, listed []sitoo.Listed, again bool) (found, error) {
 	f := found{skipped: map[string]int{}, months: map[string]Month{}}
+	named := len(r.job.Orders) > 0
 	type candidate struct {
-		raw   json.RawMessage
-		month string
-		keys  []Digest
+		dated
+		keys []Digest // one of which Rule is to know, if there are any
 	}
 	var wait []candidate
 	var ask []Digest
-	count := func(month, why string) {
-		m := f.months[month]
-		m.Sitoo++
-		if why != "" {
-			m.Skipped++
-			f.skipped[why]++
-		}
-		f.months[month] = m
-	}
 	for _, l := range listed {
 		f.read++
-		if sitoo.Check(l.Body) != nil {
-			count("unknown", Unreadable)
-			continue
+		var o sitoo.Order
+		err := sitoo.Check(l.Body)
+		if err == nil {
+			o, err = sitoo.DecodeOrder(l.Body)
 		}
-		o, err := sitoo.DecodeOrder(l.Body)
+		if err == nil && o.Date.IsZero() {
+			err = fault.Bad("orderdate", "is missing")
+		}
 		if err != nil {
-			r.Log.WarnContext(ctx, "an order of Sitoo's cannot be read", "account", r.job.Account, "order", l.ID, "error", fault.As(err).Member)
-			count("unknown", Unreadable)
+			r.Log.WarnContext(ctx, "an order of Sitoo's cannot be read", "account", r.job.Account, "order", l.ID, "member", fault.As(err).Member)
+			f.skip(NoMonth, Unreadable)
 			continue
 		}
-		month := o.Date.In(rule.Stockholm).Format("2006-01")
-		if len(r.job.Orders) == 0 && (o.Date.Before(r.job.From) || !o.Date.Before(r.job.To)) {
+		if !named && (o.Date.Before(r.job.From) || !o.Date.Before(r.job.To)) {
 			f.skipped[Outside]++
 			continue
 		}
-		if o.State == sitoo.StateOpen && again {
-			f.open = append(f.open, o.ID)
-			f.read-- // it is counted when it is looked at again
+		month := o.Date.In(rule.Stockholm).Format("2006-01")
+		why, ok := order.Completed(o)
+		if !ok && o.State == sitoo.StateOpen && o.Type != sitoo.TypeBooking && o.Type != sitoo.TypeParked {
+			if again {
+				f.open = append(f.open, o.ID)
+				f.read-- // it is counted when it is looked at again
+				continue
+			}
+			why = StillOpen
+		}
+		if !ok {
+			f.skip(month, why)
 			continue
 		}
-		if o.State == sitoo.StateOpen {
-			count(month, StillOpen)
-			continue
-		}
-		if why, ok := order.Completed(o); !ok {
-			count(month, why)
-			continue
-		}
-		if l.Register == "" && len(r.job.Orders) == 0 {
-			count(month, NotRegister)
+		if l.Register == "" && !named {
+			f.skip(month, NotRegister)
 			continue
 		}
 		p, ok := order.PersonOf(o)
 		if !ok {
-			count(month, NoCustomer)
+			f.skip(month, NoCustomer)
 			continue
 		}
 		raw, err := sitoo.WithoutPersonalID(l.Body)
 		if err != nil {
-			count(month, Unreadable)
-			continue
+			return found{}, fmt.Errorf("order %d without its personal number: %w", o.ID, err)
 		}
-		c := candidate{raw: raw, month: month}
-		if !r.job.Create && len(r.job.Orders) == 0 && p.ContactID == 0 {
+		c := candidate{dated: dated{raw, month}}
+		// Whether Rule knows a contact by its id, the writer asks.
+		if !r.job.Create && !named && p.ContactID == 0 {
 			for _, k := range keysOf(p, r.Phones) {
 				c.keys = append(c.keys, DigestOf(r.job.Account, k))
 			}
 			ask = append(ask, c.keys...)
-			if len(c.keys) == 0 {
-				count(month, NoCustomer)
+			if len(c.keys) == 0 { // a phone number that is none
+				f.skip(month, NoCustomer)
 				continue
 			}
 		}
@@ -631,11 +788,13 @@ func (r *run) sort(ctx context.Context, listed []sitoo.Listed, again bool) (foun
 	}
 	for _, c := range wait {
 		if c.keys != nil && !slices.ContainsFunc(c.keys, func(d Digest) bool { return have[d] != 0 }) {
-			count(c.month, NotInRule)
+			f.skip(c.month, NotInRule)
 			continue
 		}
-		count(c.month, "")
-		f.orders = append(f.orders, c.raw)
+		m := f.months[c.month]
+		m.Sitoo++
+		f.months[c.month] = m
+		f.orders = append(f.orders, c.dated)
 	}
 	return f, nil
 }
@@ -681,21 +840,38 @@ func finish(ctx context.Context, jobs Jobs, account, id string, run int, now fun
 	return errors.Join(err, failed)
 }
 
-// GiveUp notes that a job's message is put aside, and why. It may be repeated.
+// GiveUp notes that a job's message is put aside, and why. A job that is
+// further than the message goes on with a message of its own. It may be
+// repeated.
 func (b *Backfill) GiveUp(ctx context.Context, body string, cause error) error {
 	_, s, err := DecodeBackfill(body)
 	if err != nil || s == nil {
 		return nil // no job came of it
 	}
+	var further *Job
 	err = change(ctx, b.Jobs, s.Account, s.Job, s.Run, func(j *Job) bool {
-		if j.State.Final() || j.Step != s.Step {
+		further = nil
+		if j.idle() {
 			return false
 		}
-		j.State, j.Reason, j.Until, j.Ended = Failed, "given up: "+fault.As(cause).Kind.String(), time.Time{}, b.Now()
+		if j.Step != s.Step {
+			further = j
+			return false
+		}
+		f := fault.As(cause)
+		j.State, j.Reason, j.Until, j.Ended = Failed, "given up: "+f.Kind.String(), time.Time{}, b.Now()
+		if f.Message != "" {
+			j.Reason += ": " + f.Message
+		}
 		return true
 	}, b.Now)
-	if errors.Is(err, ErrNoJob) {
+	switch {
+	case errors.Is(err, ErrNoJob):
 		return nil
+	case err != nil:
+		return fmt.Errorf("note that a job is given up: %w", err)
+	case further != nil:
+		return b.kick(ctx, *further)
 	}
-	return err
+	return nil
 }

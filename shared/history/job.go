@@ -74,8 +74,13 @@ type Job struct {
 	Listed string `json:"listed,omitempty"`
 	// People is how many subscribers have been listed.
 	People int `json:"people,omitempty"`
-	// Last is the highest order id when the job began: it reads no further.
-	Last int64 `json:"last,omitempty"`
+	// First is the first order id that it met, and Last the highest one when the
+	// job began: it reads no further.
+	First int64 `json:"first,omitempty"`
+	Last  int64 `json:"last,omitempty"`
+	// Page is how many orders it asks Sitoo for at a time, 0 for sitoo.MaxPage;
+	// it is less once a page was too large, or took too long.
+	Page int `json:"page,omitempty"`
 	// Cursor is the order id up to which every order is safely queued.
 	Cursor int64 `json:"cursor,omitempty"`
 	// Step counts what the worker has committed: it makes the next message.
@@ -118,8 +123,9 @@ type Part struct {
 	Updated  time.Time          `json:"updated"`
 }
 
-// MaxFailed is how many order ids a part remembers for each reason.
-const MaxFailed = 100
+// MaxFailed is how many order ids a part remembers for each reason: as many as
+// it has orders, so that a report lists each.
+const MaxFailed = maxPart
 
 // Errors of stores.
 var (

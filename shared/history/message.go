@@ -2,12 +2,15 @@ package history
 
 import (
 	"bytes"
+	"cmp"
 	"compress/gzip"
 	"crypto/sha256"
 	"encoding/hex"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
+	"maps"
 	"regexp"
 	"slices"
 	"strconv"
@@ -22,7 +25,7 @@ const (
 	// maxOrders is how many orders one message may ask for.
 	maxOrders = 1000
 	// maxUnpacked bounds what the orders of a part may unpack to.
-	maxUnpacked = 64 << 20
+	maxUnpacked = 4 * maxPartSize
 	// maxYears is the longest period of a job.
 	maxYears = 30
 )
@@ -49,13 +52,21 @@ func (s Step) Dedup() string { return fmt.Sprintf("%s-%d-%d", s.Job, s.Run, s.St
 // nil. The error is fault.Invalid, with a sentence for support.
 func DecodeBackfill(body string) (*Start, *Step, error) {
 	var members map[string]json.RawMessage
-	if err := json.Unmarshal([]byte(body), &members); err != nil || members == nil {
-		return nil, nil, fault.Wrap(fault.Invalid, fmt.Errorf("not a JSON object: %w", err), `The message is not a JSON object; one such as {"account":"...","from":"2024-01-01","to":"2024-12-31"} is expected.`)
+	err := json.Unmarshal([]byte(body), &members)
+	if err == nil && members == nil {
+		err = errors.New("it is null")
+	}
+	if err != nil {
+		return nil, nil, fault.Wrap(fault.Invalid, err, `The message is not a JSON object; one such as {"account":"...","from":"2024-01-01","to":"2024-12-31"} is expected.`)
 	}
 	if _, ok := members["step"]; ok {
 		var s Step
-		if err := json.Unmarshal([]byte(body), &s); err != nil || s.Account == "" || s.Job == "" || s.Run < 1 || s.Step < 0 {
-			return nil, nil, fault.Wrap(fault.Invalid, fmt.Errorf("step: %w", err), "The message is neither what support posts nor what a job posts to itself.")
+		err := json.Unmarshal([]byte(body), &s)
+		if err == nil && (s.Account == "" || s.Job == "" || s.Run < 1 || s.Step < 0) {
+			err = errors.New("account, job, run or step is missing")
+		}
+		if err != nil {
+			return nil, nil, fault.Wrap(fault.Invalid, err, "The message is neither what support posts nor what a job posts to itself.")
 		}
 		return nil, &s, nil
 	}
@@ -69,9 +80,9 @@ var known = []string{"account", "sitooaccount", "from", "to", "dryrun", "orders"
 var accountID = regexp.MustCompile(`^[0-9a-f]{32}$`)
 
 func decodeStart(members map[string]json.RawMessage) (*Start, error) {
-	for name := range members {
+	for _, name := range slices.Sorted(maps.Keys(members)) {
 		if !slices.Contains(known, name) {
-			return nil, fault.Bad(cut(name, 40), "is not known; %s are", strings.Join(known, ", "))
+			return nil, fault.Bad(cmp.Or(cut(name, 40), `""`), "is not known; %s are", strings.Join(known, ", "))
 		}
 	}
 	var s Start
@@ -154,6 +165,9 @@ func decodeStart(members map[string]json.RawMessage) (*Start, error) {
 }
 
 func day(name, v string) (time.Time, error) {
+	if v == "" {
+		return time.Time{}, fault.Bad(name, "is missing; a day such as 2024-01-31 is expected")
+	}
 	t, err := time.ParseInLocation(time.DateOnly, v, rule.Stockholm)
 	if err != nil || t.Year() < 1990 || t.Year() > 2200 {
 		return time.Time{}, fault.Bad(name, "is not a day; something like 2024-01-31 is expected")
@@ -216,8 +230,11 @@ func DecodePart(body string) (m PartMessage, orders []json.RawMessage, err error
 		return m, nil, fault.Wrap(fault.Invalid, err, "orders_gzip is not compressed with gzip.")
 	}
 	raw, err := io.ReadAll(io.LimitReader(z, maxUnpacked+1))
-	if err != nil || len(raw) > maxUnpacked {
-		return m, nil, fault.Wrap(fault.Invalid, fmt.Errorf("%d bytes: %w", len(raw), err), "orders_gzip does not unpack.")
+	if err == nil && len(raw) > maxUnpacked {
+		err = fmt.Errorf("it unpacks to over %d bytes", maxUnpacked)
+	}
+	if err != nil {
+		return m, nil, fault.Wrap(fault.Invalid, err, "orders_gzip does not unpack.")
 	}
 	if err := json.Unmarshal(raw, &orders); err != nil {
 		return m, nil, fault.Wrap(fault.Invalid, err, "orders_gzip does not hold an array of orders.")

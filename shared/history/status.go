@@ -46,6 +46,8 @@ type Status struct {
 	Skipped map[string]int `json:"skipped,omitempty"`
 	Failed  []Failure      `json:"failed,omitempty"`
 
+	// Rate is of orders read, from the beginning on, Ends when the job will be
+	// done if it goes on like that, zero if that cannot be said.
 	Rate  float64   `json:"orders_per_minute"`
 	Ends  time.Time `json:"expected_end,omitzero"`
 	Since time.Time `json:"created"`
@@ -61,11 +63,14 @@ type Failure struct {
 	Orders []int64 `json:"orders"`
 }
 
-// MonthReport is a month of the report: Sitoo is the sum of the others once the
-// job is done.
+// MonthReport is a month of the report. Sitoo is the sum of the others; orders
+// that have failed are listed by id in Status.Failed.
 type MonthReport struct {
 	Name string `json:"month"` // such as 2026-03
 	Month
+	// Left are orders still to be written, of a dry run those that would be. It
+	// is 0 once any other job is done.
+	Left int `json:"left"`
 }
 
 // Desk is where jobs are asked about and controlled. It is safe for concurrent
@@ -133,17 +138,23 @@ func (d *Desk) status(ctx context.Context, j Job) (Status, error) {
 	if err != nil {
 		return Status{}, fmt.Errorf("read parts: %w", err)
 	}
+	committed := map[string]bool{}
+	for _, id := range j.Parts {
+		committed[id] = true
+	}
 	failures := map[string][]int64{}
-	settled := 0
+	settled, finished := 0, 0
 	for _, p := range parts {
-		if !slices.Contains(j.Parts, p.ID) {
+		if !committed[p.ID] {
 			continue // queued, and never committed: counted as another part
 		}
 		if p.Updated.After(st.Last) {
 			st.Last = p.Updated
 		}
 		settled += p.Done
-		if !p.Finished {
+		if p.Finished {
+			finished++
+		} else {
 			if st.Reason == "" && !j.State.Final() {
 				st.Reason, st.Until = p.Reason, p.Until
 			}
@@ -170,23 +181,37 @@ func (d *Desk) status(ctx context.Context, j Job) (Status, error) {
 		st.Failed = append(st.Failed, Failure{why, failures[why]})
 	}
 	for _, name := range slices.Sorted(maps.Keys(months)) {
-		st.Months = append(st.Months, MonthReport{name, months[name]})
+		m := months[name]
+		st.Months = append(st.Months, MonthReport{name, m, m.Sitoo - m.Written - m.Skipped - m.Failed})
 	}
 	now := d.Now()
-	st.Stalled = !j.State.Final() && j.State != Paused && now.Sub(st.Last) > stalledAfter && !now.Before(st.Until)
-	st.Percent = percent(j, settled)
-	took := cmp.Or(j.Ended, st.Last).Sub(j.Created).Minutes()
-	if took > 0 {
-		st.Rate = math.Round(float64(st.Read)/took*10) / 10
+	if !j.idle() && now.Sub(later(st.Last, st.Until)) > stalledAfter {
+		st.Stalled = true
+		if st.Reason == "" && j.Phase == Writing {
+			st.Reason = fmt.Sprintf("%d of %d parts are not written, and nothing happens: look for them in the dead-letter queue of history.", len(j.Parts)-finished, len(j.Parts))
+		}
+		st.Reason = cmp.Or(st.Reason, "Nothing happens: resume gives it a push; if that does not help, look in the dead-letter queue of backfills.")
 	}
-	if j.State == Running && st.Percent > 0 && took > 0 {
-		st.Ends = j.Created.Add(time.Duration(took * 100 / float64(st.Percent) * float64(time.Minute))).Truncate(time.Second)
+	st.Percent = percent(j, settled)
+	took := cmp.Or(j.Ended, st.Last).Sub(j.Created)
+	if took > 0 {
+		st.Rate = math.Round(float64(st.Read)/took.Minutes()*10) / 10
+	}
+	if j.State == Running && !st.Stalled && st.Percent > 0 && took > 0 {
+		st.Ends = later(j.Created.Add(took*100/time.Duration(st.Percent)), later(now, st.Until)).Truncate(time.Second)
 	}
 	return st, nil
 }
 
-// percent is how much of a job is done: reading is most of the way by order
-// ids, writing what is left of it.
+func later(a, b time.Time) time.Time {
+	if a.After(b) {
+		return a
+	}
+	return b
+}
+
+// percent is how much of a job is done: half of it is to read, by order ids, and
+// half to write what was read.
 func percent(j Job, settled int) int {
 	if j.State == Done {
 		return 100
@@ -198,8 +223,8 @@ func percent(j Job, settled int) int {
 	case len(j.Orders) > 0:
 		at, _ := slices.BinarySearch(j.Orders, j.Cursor+1)
 		read = float64(at) / float64(len(j.Orders))
-	case j.Last > 0:
-		read = float64(j.Cursor) / float64(j.Last)
+	case j.Cursor >= j.First && j.Last > j.First:
+		read = float64(j.Cursor-j.First) / float64(j.Last-j.First)
 	}
 	wrote := 1.0
 	if j.Matched > 0 && !j.DryRun {
@@ -215,7 +240,9 @@ func (d *Desk) Pause(ctx context.Context, account, id string) (Status, error) {
 		if j.State.Final() {
 			return fault.New(fault.Conflict, "The backfill is %s already.", j.State)
 		}
-		j.State, j.Reason, j.Until = Paused, "paused by request", time.Time{}
+		if j.State != Paused { // else it has said why already
+			j.State, j.Reason, j.Until = Paused, "paused by request", time.Time{}
+		}
 		return nil
 	})
 }

@@ -1,12 +1,14 @@
 package history
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
 	"log/slog"
 	"slices"
+	"strconv"
 	"strings"
 	"sync"
 	"time"
@@ -23,18 +25,44 @@ const (
 	// settle is how long Rule is given to work through a call whose answer was
 	// lost, before it is asked which orders it has: it works large calls later.
 	settle = 15 * time.Minute
+	// lease is how long a call's orders are held: as long as a delivery lasts and
+	// Rule may need to settle. Until then nobody, not a live delivery either, is
+	// to look for an entry that may still be on its way.
+	lease = settle + 6*time.Minute
 	// claimsAtOnce bounds how many ledger items are written at a time.
 	claimsAtOnce = 16
-	// lastCall is how much of a delivery's time a call to Rule needs.
-	lastCall = 30 * time.Second
-	// lease is how long a call's orders are held: longer than a delivery lasts.
-	lease = 6 * time.Minute
+	// lastCall is how much of a delivery's time a call to Rule needs, lastOrder
+	// how much an order that goes by itself does.
+	lastCall  = 30 * time.Second
+	lastOrder = order.Lease - 10*time.Second
 	// maxCall is how many orders go to Rule in one call.
 	maxCall = 1000
+	// fewErrors is how many errors in 10 minutes say nothing of their share: at
+	// the beginning one refused call would be all of it.
+	fewErrors = 12
+	// fieldRounds is how often a call is repeated less the fields that Rule
+	// refuses, before it is halved.
+	fieldRounds = 4
+	// entryPage is how many entries of a customer are read at a time, and
+	// entryPages how many times before it is cheaper to ask for one entry.
+	entryPage  = 50
+	entryPages = 4
+	// liveFor is how long an order that came from the till is left to the order
+	// worker, which keeps a message for 48 hours.
+	liveFor = 72 * time.Hour
 )
+
+// OnItsWay is the reason why an order is not brought over that the till has sent
+// and the order worker has not delivered yet: written quietly, it would cost the
+// customer the receipt.
+const OnItsWay = "on its way from the till"
 
 // Writer brings the queued orders of jobs into Rule, many in one call. It is
 // safe for concurrent use.
+//
+// Before a call every order of it is held in the ledger, with whose it is. If
+// the call's outcome is not known, or the process dies, they stay held until
+// Rule has settled; whoever is next, history or till, asks Rule first.
 type Writer struct {
 	Jobs      Jobs
 	People    People
@@ -46,8 +74,15 @@ type Writer struct {
 	Now       func() time.Time
 }
 
+const (
+	// byPrefix begins what the ledger says of an order that history has in hand,
+	// and attemptPrefix the ids of its attempts.
+	byPrefix      = "backfill "
+	attemptPrefix = "history-"
+)
+
 // by is what the ledger says of an order that a job has written.
-func by(job string) string { return "backfill " + job }
+func by(job string) string { return byPrefix + job }
 
 // Work writes a part's orders, each once whatever happens to this delivery;
 // attempt is unique to it. It may be repeated. fault.Busy says when it goes on.
@@ -74,7 +109,10 @@ func (w *Writer) Work(ctx context.Context, body, attempt string) (m PartMessage,
 	if err != nil {
 		return m, nil, err
 	}
-	t := &task{Writer: w, m: m, job: j, account: a, rule: r, attempt: attempt}
+	if p.Reason != "" { // it goes on
+		w.save(ctx, m, Part{ID: m.Part, Done: p.Done, Updated: w.Now()})
+	}
+	t := &task{Writer: w, m: m, job: j, account: a, rule: r, attempt: attemptPrefix + attempt}
 	t.read(raw)
 	if err := t.write(ctx); err != nil {
 		reason, until := "Rule does not answer; it is tried again.", time.Time{}
@@ -85,14 +123,13 @@ func (w *Writer) Work(ctx context.Context, body, attempt string) (m PartMessage,
 		case fault.Unauthorized:
 			reason = "Rule refuses the shop's API key."
 		}
-		w.save(ctx, m, Part{ID: m.Part, Done: t.settled(), Reason: reason, Until: until, Updated: w.Now()})
+		w.save(ctx, m, Part{ID: m.Part, Done: max(p.Done, t.settled()), Reason: reason, Until: until, Updated: w.Now()})
 		if k := f.Kind; k == fault.Invalid || k == fault.Conflict || k == fault.TooLarge || k == fault.NotFound {
 			err = fault.Wrap(fault.Unavailable, err, "Rule refuses a call.")
 		}
 		return m, r, err
 	}
-	part := t.result()
-	if err := w.Jobs.SavePart(ctx, m.Account, m.Job, m.Run, part); err != nil {
+	if err := w.Jobs.SavePart(ctx, m.Account, m.Job, m.Run, t.result()); err != nil {
 		return m, r, fmt.Errorf("save part: %w", err)
 	}
 	return m, r, w.end(ctx, m)
@@ -111,41 +148,79 @@ func (w *Writer) save(ctx context.Context, m PartMessage, p Part) {
 }
 
 // GiveUp notes that a part is put aside: what of it is not in Rule has failed.
-// It may be repeated.
+// It may be repeated. It is fault.Busy while another delivery is at work on one
+// of its orders.
 func (w *Writer) GiveUp(ctx context.Context, body string, cause error) error {
 	m, raw, err := DecodePart(body)
 	if err != nil {
 		return nil
 	}
-	t := &task{Writer: w, m: m}
+	j, err := w.Jobs.Get(ctx, m.Account, m.Job)
+	if errors.Is(err, ErrNoJob) || err == nil && j.Run != m.Run {
+		return nil // nobody waits for it any more
+	}
+	if err != nil {
+		return fmt.Errorf("read job: %w", err)
+	}
+	t := &task{Writer: w, m: m, job: j}
 	t.read(raw)
 	why := "given up: " + fault.As(cause).Kind.String()
+	var open []*old
 	for i := range t.orders {
-		o := &t.orders[i]
-		if o.outcome != "" {
-			continue
+		if t.orders[i].outcome == "" {
+			open = append(open, &t.orders[i])
 		}
-		rec, _, err := w.Ledger.Get(ctx, order.Key{Account: m.Account, Order: o.ID})
-		if err != nil {
-			return fmt.Errorf("read ledger: %w", err)
-		}
-		switch {
-		case rec.State == order.Sent && rec.Reason == by(m.Job):
-			o.outcome = written
-		case rec.State == order.Sent:
-			o.outcome = already
-		default:
-			o.outcome, o.reason = failed, why
-		}
+	}
+	if err := each(open, func(o *old) error { return t.giveUp(ctx, o, why) }); err != nil {
+		return err
 	}
 	if err := w.Jobs.SavePart(ctx, m.Account, m.Job, m.Run, t.result()); err != nil {
 		return fmt.Errorf("save part: %w", err)
 	}
-	err = w.end(ctx, m)
-	if errors.Is(err, ErrNoJob) {
-		return nil
+	return w.end(ctx, m)
+}
+
+// giveUp settles one order of a part that is put aside. The ledger hears of it,
+// too: a return of an order that is on its way waits for it.
+func (t *task) giveUp(ctx context.Context, o *old, why string) error {
+	k := order.Key{Account: t.m.Account, Order: o.ID}
+	rec, known, err := t.Ledger.Get(ctx, k)
+	if err != nil {
+		return fmt.Errorf("read ledger: %w", err)
 	}
-	return err
+	switch {
+	case !known || rec.State == order.Failed:
+	case rec.State == order.Sent || rec.State == order.Skipped:
+		t.final(o, rec)
+		return nil
+	case t.live(rec):
+		o.outcome, o.reason = skipped, OnItsWay
+		return nil
+	default:
+		attempt := attemptPrefix + "give-up-" + t.m.Part
+		c, err := t.Ledger.Claim(ctx, k, attempt, t.Now(), order.Lease)
+		if err != nil {
+			return fmt.Errorf("claim order: %w", err)
+		}
+		switch {
+		case c.Mine:
+			if err := t.Ledger.Finish(ctx, k, attempt, order.Failed, by(t.m.Job)+": "+why, c.Uncertain, t.Now()); err != nil {
+				return fmt.Errorf("note that order is given up: %w", err)
+			}
+		case c.State == order.Working:
+			return held(c.Lease)
+		default:
+			t.final(o, c.Record)
+			return nil
+		}
+	}
+	o.outcome, o.reason = failed, why
+	return nil
+}
+
+// held is the error of a part that waits for orders which somebody holds.
+func held(until time.Time) error {
+	return &fault.Error{Kind: fault.Busy, Message: "waits for orders of an earlier call, until Rule has settled what it did", RetryAt: until.Add(time.Second)}
 }
 
 // outcome is what has become of an order.
@@ -161,13 +236,20 @@ const (
 // old is one order of a part.
 type old struct {
 	sitoo.Order
-	who     customer.Key // by what Rule knows the customer, or is to
-	contact int64        // Rule's id where the order names nothing else
-	sub     int64        // Rule's id where that is known
+	month   string       // that the backfill counts it in
+	who     customer.Key // by what Rule knows the customer, zero if only by id
+	contact int64        // Rule's id as the till knew it, 0 if it did not
+	sub     int64        // Rule's id of the customer, 0 while unknown
+	fields  []rule.Field // of its entry
+	mine    bool         // held in the ledger by this delivery
+	doubt   bool         // an earlier call may have written it
+	maybe   bool         // whether it is held is not known
 	claim   order.Claim
 	outcome outcome
 	reason  string
 }
+
+func (o *old) settle(as outcome, reason string) { o.outcome, o.reason, o.fields = as, reason, nil }
 
 // task is one delivery's work on a part.
 type task struct {
@@ -178,25 +260,37 @@ type task struct {
 	rule    *rule.Session
 	attempt string
 	orders  []old // by ascending id
+
+	entries map[int64]map[string]bool // the orders that a customer has in Rule
+
+	mu    sync.Mutex
+	until time.Time      // when all that is held elsewhere is free, zero if nothing is
+	held  map[int64]bool // customers who wait for that, by Rule's id
+	wait  map[int64]bool // orders of customers without one
 }
 
 func (t *task) read(raw []json.RawMessage) {
 	for _, one := range raw {
-		o := old{}
+		o := old{month: "unknown"}
 		var err error
 		if sitoo.Check(one) != nil {
 			o.outcome, o.reason = skipped, Unreadable
 		} else if o.Order, err = sitoo.DecodeOrder(one); err != nil {
 			o.outcome, o.reason = skipped, Unreadable
+		} else {
+			o.month = o.Date.In(rule.Stockholm).Format("2006-01")
+			if o.Date.IsZero() { // as an order that comes from the till without one
+				o.Date = t.Now()
+			}
 		}
 		t.orders = append(t.orders, o)
 	}
-	slices.SortStableFunc(t.orders, func(a, b old) int { return int(min(max(a.ID-b.ID, -1), 1)) })
+	slices.SortStableFunc(t.orders, func(a, b old) int { return cmp.Compare(a.ID, b.ID) })
 }
 
 func (t *task) settled() (n int) {
-	for _, o := range t.orders {
-		if o.outcome != "" {
+	for i := range t.orders {
+		if t.orders[i].outcome != "" {
 			n++
 		}
 	}
@@ -205,9 +299,9 @@ func (t *task) settled() (n int) {
 
 func (t *task) result() Part {
 	p := Part{ID: t.m.Part, Done: len(t.orders), Finished: true, Updated: t.Now(), Skipped: map[string]int{}, Failed: map[string][]int64{}, Months: map[string]Month{}}
-	for _, o := range t.orders {
-		month := o.Date.In(rule.Stockholm).Format("2006-01")
-		m := p.Months[month]
+	for i := range t.orders {
+		o := &t.orders[i]
+		m := p.Months[o.month]
 		switch o.outcome {
 		case written:
 			p.Written++
@@ -225,7 +319,7 @@ func (t *task) result() Part {
 				p.Failed[o.reason] = append(p.Failed[o.reason], o.ID)
 			}
 		}
-		p.Months[month] = m
+		p.Months[o.month] = m
 	}
 	return p
 }
@@ -236,60 +330,95 @@ func (t *task) write(ctx context.Context) error {
 		return err
 	}
 	// An account's very first entry makes the group, historical from the start;
-	// and what support asks for by number is looked for in Rule first. Both go
-	// one by one.
+	// what support asks for by number is looked for in Rule first; and a customer
+	// without email and phone cannot be written to in a call. They go one by one.
 	for i := range t.orders {
 		o := &t.orders[i]
-		if o.outcome != "" || t.account.Schema >= order.SchemaVersion && !t.m.Resend {
+		undeclared := t.account.Schema < order.SchemaVersion
+		if o.outcome != "" || !undeclared && !t.m.Resend && !o.who.Zero() {
 			continue
 		}
 		if err := t.single(ctx, o); err != nil {
 			return err
 		}
-		if t.m.Resend {
-			continue
+		if undeclared {
+			a, _, err := t.Directory.Session(ctx, t.m.Account)
+			if err != nil {
+				return err
+			}
+			t.account = a
 		}
-		var err error
-		if t.account, t.rule, err = t.again(ctx); err != nil {
-			return err
-		}
+	}
+	if err := t.acquaint(ctx); err != nil {
+		return err
 	}
 	for {
 		call := t.next()
 		if len(call) == 0 {
-			return nil
+			break
 		}
 		if err := t.call(ctx, call); err != nil {
 			return err
 		}
 	}
+	if !t.until.IsZero() {
+		return held(t.until)
+	}
+	return nil
 }
 
-// again reads the account anew, keeping the session.
-func (t *task) again(ctx context.Context) (account.Account, *rule.Session, error) {
-	a, _, err := t.Directory.Session(ctx, t.m.Account)
-	return a, t.rule, err
+// room returns why the account is left alone for now, nil if it need not be:
+// see crowded. need is how much of the delivery's time the next thing takes.
+func (t *task) room(ctx context.Context, need time.Duration) error {
+	if deadline, ok := ctx.Deadline(); ok && time.Until(deadline) < need {
+		return &fault.Error{Kind: fault.Busy, Message: "goes on at once", RetryAt: t.Now()}
+	}
+	err := crowded(t.rule, t.Now())
+	if err == nil || t.Now().Before(t.rule.BlockedUntil()) {
+		return err
+	}
+	if u := t.rule.Usage(); u.Used >= 0 && u.Used*100 <= u.Allowed*share && u.Used*u.ErrorsShare < fewErrors*100 {
+		return nil
+	}
+	return err
 }
 
-// identify finds by what Rule knows each order's customer.
+// hold leaves an order, and the later ones of its customer, to the next
+// delivery.
+func (t *task) hold(o *old, until time.Time) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if t.held == nil {
+		t.held, t.wait = map[int64]bool{}, map[int64]bool{}
+	}
+	t.wait[o.ID] = true
+	if o.sub != 0 {
+		t.held[o.sub] = true
+	}
+	if until.After(t.until) {
+		t.until = until
+	}
+}
+
+// waits reports whether an order is left to the next delivery.
+func (t *task) waits(o *old) bool { return t.wait[o.ID] || t.held[o.sub] }
+
+// identify finds whose each order is, and by what Rule knows the customer.
 func (t *task) identify(ctx context.Context) error {
 	var ask []Digest
+	keys := make([][]customer.Key, len(t.orders))
 	for i := range t.orders {
 		o := &t.orders[i]
 		if o.outcome != "" {
 			continue
 		}
 		p, _ := order.PersonOf(o.Order)
-		o.contact = p.ContactID
-		keys := keysOf(p, t.Phones)
-		switch {
-		case len(keys) > 0:
-			o.who = keys[0]
-			for _, k := range keys {
-				ask = append(ask, DigestOf(t.m.Account, k))
-			}
-		case o.contact == 0:
-			o.outcome, o.reason = skipped, NoCustomer
+		o.contact, keys[i] = p.ContactID, keysOf(p, t.Phones)
+		if o.contact == 0 && len(keys[i]) == 0 {
+			o.settle(skipped, NoCustomer)
+		}
+		for _, k := range keys[i] {
+			ask = append(ask, DigestOf(t.m.Account, k))
 		}
 	}
 	known, err := t.People.Find(ctx, t.m.Account, listName(t.job), ask)
@@ -302,52 +431,177 @@ func (t *task) identify(ctx context.Context) error {
 		if o.outcome != "" {
 			continue
 		}
-		p, _ := order.PersonOf(o.Order)
-		for _, k := range keysOf(p, t.Phones) {
+		for _, k := range keys[i] {
 			if id := known[DigestOf(t.m.Account, k)]; id != 0 {
 				o.who, o.sub = k, id
 				break
 			}
 		}
+		if o.sub == 0 && len(keys[i]) > 0 {
+			o.who = keys[i][0]
+		}
 		// The till knew the contact: the entry is that contact's, whatever address
 		// the receipt went to.
-		if o.contact == 0 || o.contact == o.sub {
-			continue
-		}
-		sub, seen := contacts[o.contact]
-		if !seen {
-			if err := crowded(t.rule, t.Now()); err != nil {
+		if o.contact != 0 && o.contact != o.sub {
+			if err := t.contact(ctx, o, contacts); err != nil {
 				return err
 			}
-			sub, err = t.rule.Subscriber(ctx, rule.ByID(o.contact))
-			if err != nil && fault.KindOf(err) != fault.NotFound {
-				return err
-			}
-			contacts[o.contact] = sub
 		}
-		mail, _ := customer.NormaliseEmail(sub.Email)
-		switch {
-		case mail != "":
-			o.who, o.sub = customer.Key{Email: mail}, sub.ID
-		case sub.Phone != "":
-			o.who, o.sub = customer.Key{Phone: sub.Phone}, sub.ID
-		case o.sub == 0 && !t.m.Create && !t.m.Resend:
-			o.outcome, o.reason = skipped, NotInRule
+		// Nobody is created whom the job was not told to create: somebody whom the
+		// list does not have any more, perhaps, because of being forgotten in Rule.
+		if o.sub == 0 && !t.m.Resend && (!t.m.Create || o.who.Zero()) {
+			o.settle(skipped, NotInRule)
 		}
 	}
 	return nil
 }
 
-// next returns the orders of the next call: one for each customer, the oldest
-// that is left.
-func (t *task) next() (call []*old) {
-	seen := map[customer.Key]bool{}
+// contact makes an order the contact's whom it names, if Rule has that contact.
+func (t *task) contact(ctx context.Context, o *old, asked map[int64]rule.Subscriber) error {
+	sub, seen := asked[o.contact]
+	if !seen {
+		if err := t.room(ctx, lastCall); err != nil {
+			return err
+		}
+		var err error
+		if sub, err = t.rule.Subscriber(ctx, rule.ByID(o.contact)); err != nil && fault.KindOf(err) != fault.NotFound {
+			return err
+		}
+		asked[o.contact] = sub
+	}
+	if sub.ID == 0 {
+		return nil // deleted since: the order goes by what else it names
+	}
+	o.sub, o.who = sub.ID, customer.Key{}
+	if mail, ok := customer.NormaliseEmail(sub.Email); ok {
+		o.who.Email = mail
+	} else {
+		o.who.Phone = sub.Phone
+	}
+	return nil
+}
+
+// acquaint makes subscribers of customers whom Rule may not know, so that it is
+// known whose each entry is before it is written.
+func (t *task) acquaint(ctx context.Context) error {
+	strangers := map[customer.Key][]*old{}
+	var list []*old
 	for i := range t.orders {
 		o := &t.orders[i]
-		if o.outcome != "" || seen[o.who] {
+		if o.outcome != "" || o.sub != 0 || t.waits(o) {
 			continue
 		}
-		seen[o.who] = true
+		if strangers[o.who] == nil {
+			list = append(list, o)
+		}
+		strangers[o.who] = append(strangers[o.who], o)
+	}
+	for batch := range slices.Chunk(list, rule.BulkLimit) {
+		if err := t.meet(ctx, batch); err != nil {
+			return err
+		}
+	}
+	for _, o := range list {
+		for _, other := range strangers[o.who][1:] {
+			other.sub = o.sub
+			if o.outcome != "" {
+				other.settle(o.outcome, o.reason)
+			}
+		}
+	}
+	return nil
+}
+
+// meet makes subscribers of the customers of some orders, all different ones.
+func (t *task) meet(ctx context.Context, orders []*old) error {
+	if err := t.room(ctx, lastCall); err != nil {
+		return err
+	}
+	list := make([]rule.Upsert, len(orders))
+	for i, o := range orders {
+		list[i] = rule.Upsert{Email: o.who.Email, Phone: o.who.Phone}
+	}
+	out, err := t.rule.UpsertMany(ctx, list, []string{customer.Tag})
+	switch {
+	case err == nil:
+	case retry(err):
+		return err
+	case len(orders) == 1:
+		orders[0].settle(skipped, "Rule refuses the order's email address or phone number")
+		return nil
+	default: // whom it refuses, it says of each alone
+		for _, o := range orders {
+			if err := t.meet(ctx, []*old{o}); err != nil {
+				return err
+			}
+		}
+		return nil
+	}
+	ids := map[customer.Key]int64{}
+	for _, s := range out.Subscribers {
+		if mail, ok := customer.NormaliseEmail(s.Email); ok {
+			ids[customer.Key{Email: mail}] = s.ID
+		}
+		if s.Phone != "" {
+			ids[customer.Key{Phone: s.Phone}] = s.ID
+		}
+	}
+	for _, o := range orders {
+		if o.sub = ids[o.who]; o.sub != 0 {
+			continue
+		}
+		if err := t.room(ctx, lastCall); err != nil {
+			return err
+		}
+		s, err := t.rule.Subscriber(ctx, o.who.Identifier())
+		if err != nil {
+			return err
+		}
+		o.sub = s.ID
+	}
+	if out.Counted && out.Created == len(orders) {
+		return t.introduce(ctx, orders)
+	}
+	return nil
+}
+
+// introduce tells Rule what orders say of customers whom it has just got to
+// know. What it refuses of it is left out: the orders matter more.
+func (t *task) introduce(ctx context.Context, orders []*old) error {
+	var list []rule.Upsert
+	for _, o := range orders {
+		fields := customer.FromOrder(customer.OrderPerson{FirstName: o.FirstName, LastName: o.LastName, Company: o.Company, Address: o.Address}, t.Phones)
+		if len(fields) > 0 {
+			list = append(list, rule.Upsert{Email: o.who.Email, Phone: o.who.Phone, Fields: fields})
+		}
+	}
+	_, err := t.rule.UpsertMany(ctx, list, []string{customer.Tag})
+	if err != nil && !retry(err) {
+		t.Log.WarnContext(ctx, "Rule does not take what orders say of their customers", "account", t.account.ID, "error", err)
+		return nil
+	}
+	return err
+}
+
+// next returns the orders of the next call: one for each of the customers with
+// the most orders left, the oldest of them. So the calls grow, and all but the
+// last are as small as can be: Rule works large calls later than small ones, and
+// an order must not overtake an older one of its customer.
+func (t *task) next() (call []*old) {
+	left, most := map[int64]int{}, 0
+	for i := range t.orders {
+		if o := &t.orders[i]; o.outcome == "" && !t.waits(o) {
+			left[o.sub]++
+			most = max(most, left[o.sub])
+		}
+	}
+	once := map[int64]bool{} // one order could be there twice, as two customers'
+	for i := range t.orders {
+		o := &t.orders[i]
+		if o.outcome != "" || left[o.sub] != most || once[o.ID] || t.waits(o) {
+			continue
+		}
+		left[o.sub], once[o.ID] = 0, true
 		if call = append(call, o); len(call) == maxCall {
 			break
 		}
@@ -376,114 +630,171 @@ func each(orders []*old, do func(o *old) error) error {
 	return nil
 }
 
-// call writes one order of each of many customers, in one request.
-func (t *task) call(ctx context.Context, orders []*old) error {
-	if err := crowded(t.rule, t.Now()); err != nil {
+// call writes one order of each of many customers, in one request if Rule takes
+// them all.
+func (t *task) call(ctx context.Context, orders []*old) (err error) {
+	if err := t.room(ctx, lastCall); err != nil {
 		return err
 	}
-	if deadline, ok := ctx.Deadline(); ok && time.Until(deadline) < lastCall {
-		return &fault.Error{Kind: fault.Busy, Message: "goes on at once", RetryAt: t.Now()}
+	if err := t.claim(ctx, orders); err != nil {
+		return errors.Join(err, t.free(ctx, orders))
 	}
-	mine, err := t.claim(ctx, orders)
-	if err != nil {
-		return errors.Join(t.free(ctx, mine, "", false), err)
+	mine := slices.DeleteFunc(slices.Clone(orders), func(o *old) bool { return !o.mine })
+	slices.SortFunc(mine, func(a, b *old) int { return cmp.Compare(a.ID, b.ID) })
+	for _, o := range mine {
+		o.fields = order.Entry(o.Order)
 	}
-	refused := []*old{}
-	for len(mine) > 0 {
-		list := make([]rule.Upsert, len(mine))
-		for i, o := range mine {
-			list[i] = rule.Upsert{Email: o.who.Email, Phone: o.who.Phone, Fields: order.Entry(o.Order)}
+	groups := [][]*old{mine}
+	for rounds := 0; len(groups) > 0; {
+		g := groups[0]
+		if len(g) == 0 {
+			groups = groups[1:]
+			continue
 		}
-		_, err := t.rule.AppendMany(ctx, list, []string{customer.Tag})
-		if err == nil {
-			if err := t.sent(ctx, mine); err != nil {
-				return err
-			}
-			break
+		if err := t.room(ctx, lastCall); err != nil {
+			return errors.Join(err, t.free(ctx, mine))
 		}
+		err := t.append(ctx, g)
 		e, ofRule := errors.AsType[*rule.Error](err)
-		if k := fault.KindOf(err); !ofRule || k != fault.Invalid && k != fault.Conflict && k != fault.NotFound && k != fault.TooLarge {
-			uncertain := rule.Uncertain(err)
-			if ferr := t.free(ctx, mine, fault.As(err).Kind.String(), uncertain); ferr != nil {
-				return errors.Join(ferr, err)
+		switch {
+		case err == nil:
+			if err := t.sent(ctx, g); err != nil {
+				return errors.Join(err, t.free(ctx, slices.Concat(groups[1:]...)))
 			}
-			if uncertain {
-				return &fault.Error{Kind: fault.Busy, Message: "waits until Rule has worked through a call whose answer was lost", RetryAt: t.Now().Add(settle), Err: err}
+			groups = groups[1:]
+			continue
+		case rule.Uncertain(err):
+			// They stay held: until Rule has settled, the answer to who has an entry
+			// may change.
+			until := time.Time{}
+			for _, o := range g {
+				o.mine = false
+				if o.claim.Lease.After(until) {
+					until = o.claim.Lease
+				}
 			}
-			return err
+			return errors.Join(held(until), err, t.free(ctx, mine))
+		case !ofRule || retry(err):
+			return errors.Join(err, t.free(ctx, mine))
 		}
-		// Nothing was written. Those that Rule names go one by one, the others
-		// together; all of them do if it names none.
-		bad := e.Entries()
-		if len(bad) == 0 || bad[len(bad)-1] >= len(mine) {
-			refused, mine = append(refused, mine...), nil
-			break
-		}
-		var rest []*old
-		for i, o := range mine {
-			if slices.Contains(bad, i) {
-				refused = append(refused, o)
-			} else {
-				rest = append(rest, o)
+		// Nothing was written. What Rule names goes without the fields that it
+		// refuses, or else alone; if it names nothing, halves tell.
+		rest, alone, dropped := t.without(ctx, g, e)
+		switch {
+		case len(alone) == 0 && !dropped || dropped && rounds >= fieldRounds:
+			if rest = g[len(g)/2:]; len(g) > 1 {
+				groups = slices.Concat([][]*old{g[:len(g)/2], rest}, groups[1:])
+				continue
 			}
+			alone, rest = g, nil
+		case dropped:
+			rounds++
 		}
-		mine = rest
-	}
-	if err := t.free(ctx, refused, "refused in a call with others", false); err != nil {
-		return err
-	}
-	for _, o := range refused {
-		if err := t.single(ctx, o); err != nil {
-			return err
+		groups[0] = rest
+		for _, o := range alone {
+			if err := t.free(ctx, []*old{o}); err != nil {
+				return errors.Join(err, t.free(ctx, mine))
+			}
+			if err := t.single(ctx, o); err != nil {
+				return errors.Join(err, t.free(ctx, mine))
+			}
 		}
 	}
 	return nil
 }
 
-// claim takes orders in the ledger, and returns those that are to be written.
-func (t *task) claim(ctx context.Context, orders []*old) (mine []*old, err error) {
-	var mu sync.Mutex
-	err = each(orders, func(o *old) error {
+// append writes the entries of orders, each a customer's.
+func (t *task) append(ctx context.Context, orders []*old) error {
+	list := make([]rule.Upsert, len(orders))
+	for i, o := range orders {
+		list[i] = rule.Upsert{Email: o.who.Email, Phone: o.who.Phone, Fields: o.fields}
+	}
+	_, err := t.rule.AppendMany(ctx, list, []string{customer.Tag})
+	return err
+}
+
+// without takes from orders the fields that a refusal of their call is about.
+// Orders that are named and would lose their number, or have no field named, are
+// to go alone.
+func (t *task) without(ctx context.Context, orders []*old, e *rule.Error) (rest, alone []*old, dropped bool) {
+	named := e.Entries()
+	if len(named) > 0 && named[len(named)-1] >= len(orders) {
+		return orders, nil, false // of another list: it says nothing
+	}
+	for i, o := range orders {
+		if !slices.Contains(named, i) {
+			rest = append(rest, o)
+			continue
+		}
+		own := &rule.Error{What: e.What, Status: e.Status, Fields: map[string][]string{}}
+		prefix := fmt.Sprintf("subscribers.%d.", i)
+		for name, says := range e.Fields {
+			if name, ok := strings.CutPrefix(name, prefix); ok {
+				own.Fields[name] = says
+			}
+		}
+		keep, less := rule.WithoutRefused(&fault.Error{Kind: fault.Invalid, Err: own}, o.fields)
+		if !less || len(keep) == 0 || keep[0].Name != o.fields[0].Name {
+			alone = append(alone, o)
+			continue
+		}
+		t.Log.WarnContext(ctx, "Rule refuses a custom field; the order is written without it", "account", t.account.ID, "order", o.ID, "error", own)
+		o.fields, dropped = keep, true
+		rest = append(rest, o)
+	}
+	return rest, alone, dropped
+}
+
+// claim takes orders in the ledger. Those that are to be written are mine then;
+// the others are settled, or held elsewhere. After an error, free lets go of
+// what was taken.
+func (t *task) claim(ctx context.Context, orders []*old) error {
+	err := each(orders, func(o *old) error {
 		k := order.Key{Account: t.account.ID, Order: o.ID}
+		rec, known, err := t.Ledger.Get(ctx, k)
+		if err != nil {
+			return fmt.Errorf("read ledger: %w", err)
+		}
+		if known && t.live(rec) {
+			o.settle(skipped, OnItsWay)
+			return nil
+		}
 		c, err := t.Ledger.Claim(ctx, k, t.attempt, t.Now(), lease)
 		if err != nil {
+			o.maybe = true
 			return fmt.Errorf("claim order: %w", err)
 		}
 		o.claim = c
 		switch {
 		case c.Mine:
-			mu.Lock()
-			mine = append(mine, o)
-			mu.Unlock()
+			o.mine, o.doubt = true, c.Uncertain
 		case c.State == order.Working:
-			return &fault.Error{Kind: fault.Busy, Message: "waits for an order that is just being delivered", RetryAt: c.Lease.Add(time.Second)}
+			t.hold(o, c.Lease)
 		default:
 			t.final(o, c.Record)
 		}
 		return nil
 	})
 	if err != nil {
-		return mine, err
+		return err
 	}
-	slices.SortFunc(mine, func(a, b *old) int { return int(min(max(a.ID-b.ID, -1), 1)) })
-	kept := mine[:0:0]
-	for i, o := range mine {
-		if o.claim.Uncertain {
-			there, err := t.there(ctx, o)
-			if err != nil {
-				return append(kept, mine[i:]...), err
-			}
-			if there {
-				if err := t.sent(ctx, []*old{o}); err != nil {
-					return append(kept, mine[i+1:]...), err
-				}
-				continue
+	for _, o := range orders {
+		if !o.mine || !o.doubt {
+			continue
+		}
+		there, err := t.there(ctx, o)
+		if err != nil {
+			return err
+		}
+		o.doubt = there
+		if there {
+			if err := t.sent(ctx, []*old{o}); err != nil {
+				return err
 			}
 		}
-		kept = append(kept, o)
 	}
-	err = each(kept, func(o *old) error {
-		if o.sub == 0 {
+	return each(orders, func(o *old) error {
+		if !o.mine {
 			return nil
 		}
 		if err := t.Ledger.Note(ctx, o.claim.Key, t.attempt, o.sub, t.Now()); err != nil {
@@ -491,76 +802,125 @@ func (t *task) claim(ctx context.Context, orders []*old) (mine []*old, err error
 		}
 		return nil
 	})
-	return kept, err
 }
 
-// final notes the outcome of an order that somebody has settled.
+// live reports whether an order is the order worker's to deliver.
+func (t *task) live(rec order.Record) bool {
+	switch rec.State {
+	case order.Queued:
+	case order.Waiting:
+		if strings.HasPrefix(rec.Reason, byPrefix) {
+			return false
+		}
+	case order.Working:
+		if strings.HasPrefix(rec.Attempt, attemptPrefix) {
+			return false
+		}
+	default:
+		return false
+	}
+	return t.Now().Sub(rec.Updated) < liveFor
+}
+
+// final notes the outcome of an order that is settled in the ledger.
 func (t *task) final(o *old, rec order.Record) {
 	switch {
-	case rec.State == order.Sent && rec.Reason == by(t.m.Job):
-		o.outcome = written
+	case rec.State == order.Sent && rec.Reason == by(t.m.Job) && !rec.Updated.Before(t.job.Created.Truncate(time.Millisecond)):
+		o.settle(written, "")
 	case rec.State == order.Sent:
-		o.outcome = already
+		o.settle(already, "")
 	default:
-		o.outcome, o.reason = skipped, rec.Reason
+		o.settle(skipped, rec.Reason)
 	}
 }
 
 // there asks Rule whether it has an order whose earlier write ended without an
-// answer. Rule has worked through that call by now: the part waited for settle,
-// or, where the process died, for the queue's visibility timeout, which is
-// longer.
+// answer. Rule has settled that by now: the order was held until then. All of a
+// customer's orders are asked for at once, which unlike a search is no error if
+// there is none, and errors use up the shop's share.
 func (t *task) there(ctx context.Context, o *old) (bool, error) {
-	sub := o.sub
-	if sub == 0 {
-		sub = o.claim.Subscriber
-	}
-	if sub == 0 {
-		found, err := t.rule.Subscriber(ctx, o.who.Identifier())
-		if err != nil && fault.KindOf(err) == fault.NotFound {
-			return false, nil
+	for _, sub := range slices.Compact([]int64{o.claim.Subscriber, o.sub}) {
+		if sub == 0 {
+			continue
 		}
-		if err != nil {
-			return false, err
+		if have, ok := t.entries[sub]; ok {
+			if have[number(o)] {
+				return true, nil
+			}
+			continue
 		}
-		sub = found.ID
+		have, more := map[string]bool{}, true
+		for page := 1; more && page <= entryPages; page++ {
+			if err := t.room(ctx, lastCall); err != nil {
+				return false, err
+			}
+			var list []rule.Entry
+			var err error
+			if list, more, err = t.rule.Entries(ctx, sub, order.Group, page, entryPage); err != nil {
+				return false, err
+			}
+			for _, e := range list {
+				have[strings.TrimSpace(e.Values["orderid"].Text())] = true
+			}
+		}
+		if have[number(o)] {
+			return true, nil
+		}
+		if more {
+			if _, found, err := t.rule.FindEntry(ctx, sub, order.Group, "orderid", number(o)); found || err != nil {
+				return found, err
+			}
+			continue
+		}
+		if t.entries == nil {
+			t.entries = map[int64]map[string]bool{}
+		}
+		t.entries[sub] = have
 	}
-	o.sub = sub
-	_, found, err := t.rule.FindEntry(ctx, sub, order.Group, "orderid", fmt.Sprint(o.ID))
-	return found, err
+	return false, nil
 }
+
+func number(o *old) string { return strconv.FormatInt(o.ID, 10) }
 
 // sent notes that orders are in Rule.
 func (t *task) sent(ctx context.Context, orders []*old) error {
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), 20*time.Second)
 	defer cancel()
 	return each(orders, func(o *old) error {
+		o.mine = false // if the ledger does not hear of it, it stays held: it may not be freed as if nothing were
 		if err := t.Ledger.Finish(ctx, o.claim.Key, t.attempt, order.Sent, by(t.m.Job), false, t.Now()); err != nil {
 			return fmt.Errorf("note that order is sent: %w", err)
 		}
-		o.outcome = written
+		o.settle(written, "")
 		return nil
 	})
 }
 
-// free lets go of orders that were claimed.
-func (t *task) free(ctx context.Context, orders []*old, why string, uncertain bool) error {
-	if why == "" {
-		why = "waits for the others of its call"
-	}
+// free lets go of those orders that are held and were not written.
+func (t *task) free(ctx context.Context, orders []*old) error {
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), 20*time.Second)
 	defer cancel()
 	return each(orders, func(o *old) error {
-		if err := t.Ledger.Finish(ctx, o.claim.Key, t.attempt, order.Waiting, why, uncertain, t.Now()); err != nil {
+		if !o.mine && !o.maybe {
+			return nil
+		}
+		k := order.Key{Account: t.account.ID, Order: o.ID}
+		// Of one that may not be held, nothing is known of an earlier call either.
+		err := t.Ledger.Finish(ctx, k, t.attempt, order.Waiting, by(t.m.Job)+": not its turn yet", o.doubt || o.maybe, t.Now())
+		if err != nil && !o.maybe {
 			return fmt.Errorf("free order: %w", err)
 		}
+		o.mine, o.maybe = false, false
 		return nil
 	})
 }
 
 // single brings one order into Rule by itself.
 func (t *task) single(ctx context.Context, o *old) error {
-	if err := crowded(t.rule, t.Now()); err != nil {
+	if t.waits(o) {
+		return nil
+	}
+	if err := t.room(ctx, lastOrder); err != nil {
 		return err
 	}
 	k := order.Key{Account: t.account.ID, Order: o.ID}
@@ -568,27 +928,48 @@ func (t *task) single(ctx context.Context, o *old) error {
 		if done, err := t.resend(ctx, o, k); done || err != nil {
 			return err
 		}
+	} else {
+		rec, known, err := t.Ledger.Get(ctx, k)
+		if err != nil {
+			return fmt.Errorf("read ledger: %w", err)
+		}
+		if known && t.live(rec) {
+			o.settle(skipped, OnItsWay)
+			return nil
+		}
 	}
-	mode := order.Mode{Count: t.m.Resend, By: by(t.m.Job)}
-	err := t.Deliverer.Quietly(ctx, t.account, t.rule, o.Order, t.attempt+"-"+strings.TrimSpace(fmt.Sprint(o.ID)), mode)
+	// An attempt must be over when its lease is, and this function may run longer.
+	brief, cancel := context.WithTimeout(ctx, lastOrder)
+	defer cancel()
+	mode := order.Mode{Count: t.m.Resend, By: by(t.m.Job), Subscriber: o.sub, Who: o.who}
+	err := t.Deliverer.Quietly(brief, t.account, t.rule, o.Order, t.attempt+"-"+number(o), mode)
 	if err != nil && retry(err) {
+		if _, ofRule := errors.AsType[*rule.Error](err); !ofRule && fault.KindOf(err) == fault.Busy {
+			t.hold(o, fault.As(err).RetryAt)
+			return nil
+		}
 		return err
 	}
 	rec, _, gerr := t.Ledger.Get(ctx, k)
 	if gerr != nil {
 		return fmt.Errorf("read ledger: %w", gerr)
 	}
-	if err != nil || rec.State == order.Failed {
-		o.outcome, o.reason = failed, rec.Reason
-		return nil
+	switch rec.State {
+	case order.Failed:
+		o.settle(failed, rec.Reason)
+	case order.Sent, order.Skipped:
+		t.final(o, rec)
+	default: // the ledger has not heard of the outcome
+		return fault.Wrap(fault.Unavailable, errors.Join(err, fmt.Errorf("order is %s in the ledger", rec.State)), "The ledger does not answer.")
 	}
-	t.final(o, rec)
 	return nil
 }
 
 // resend settles an order that the ledger has as sent and that Rule has; one
 // that Rule does not have is opened again.
 func (t *task) resend(ctx context.Context, o *old, k order.Key) (done bool, err error) {
+	// What is sent while Rule is asked is not to be opened again.
+	at := t.Now()
 	rec, known, err := t.Ledger.Get(ctx, k)
 	if err != nil {
 		return false, fmt.Errorf("read ledger: %w", err)
@@ -596,9 +977,12 @@ func (t *task) resend(ctx context.Context, o *old, k order.Key) (done bool, err 
 	if !known || rec.State != order.Sent && rec.State != order.Skipped {
 		return false, nil
 	}
-	if rec.State == order.Sent && rec.Subscriber != 0 {
-		_, found, err := t.rule.FindEntry(ctx, rec.Subscriber, order.Group, "orderid", fmt.Sprint(o.ID))
-		if err != nil && fault.KindOf(err) != fault.NotFound {
+	for _, sub := range slices.Compact([]int64{rec.Subscriber, o.sub}) {
+		if sub == 0 || rec.State != order.Sent {
+			continue
+		}
+		_, found, err := t.rule.FindEntry(ctx, sub, order.Group, "orderid", number(o))
+		if err != nil {
 			return false, err
 		}
 		if found {
@@ -606,7 +990,12 @@ func (t *task) resend(ctx context.Context, o *old, k order.Key) (done bool, err 
 			return true, nil
 		}
 	}
-	if err := t.Ledger.Reopen(ctx, k, t.Now()); err != nil {
+	// One of a large call may not be there yet.
+	if due := rec.Updated.Add(settle); rec.State == order.Sent && at.Before(due) {
+		t.hold(o, due)
+		return true, nil
+	}
+	if err := t.Ledger.Reopen(ctx, k, at); err != nil {
 		return false, fmt.Errorf("open order again: %w", err)
 	}
 	return false, nil

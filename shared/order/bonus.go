@@ -21,9 +21,14 @@ var promotionKeys = []string{"customcrm-promotionid", "crm-promotionid"}
 // originalRow is where a row of a return names the row it takes back.
 const originalRow = "pos-originalsales-orderitemid"
 
-// inFlightDelay is how long a return that names nobody waits for the order that
-// it credits, while that is on its way to Rule.
-const inFlightDelay = 30 * time.Second
+const (
+	// inFlightDelay is how long a return waits for the order that it credits, while
+	// that is on its way to Rule and may yet prove what it used, and by whom.
+	inFlightDelay = 30 * time.Second
+	// inFlightLimit is how long after that order was accepted a return that names
+	// a customer goes on all the same: two that credit each other would never.
+	inFlightLimit = time.Hour
+)
 
 // Original returns the order that a return credits, 0 if it names none.
 func Original(o sitoo.Order) int64 {
@@ -139,7 +144,7 @@ func (d *Deliverer) count(ctx context.Context, r *rule.Session, account string, 
 	}
 	original := Original(o)
 	g, returns := givesBack(o)
-	if original == 0 || !returns {
+	if original == 0 || original == o.ID || !returns {
 		return nil
 	}
 	// The customer of the original order is asked for in the ledger: a return may
@@ -148,10 +153,11 @@ func (d *Deliverer) count(ctx context.Context, r *rule.Session, account string, 
 	if err != nil {
 		return fmt.Errorf("look up the order that is returned: %w", err)
 	}
-	// What an order on its way has used is not known yet.
+	// What an order on its way has used is not known yet; whose it is, is noted
+	// right after it has proved that.
 	early := known && (rec.State == Queued || rec.State == Working || rec.State == Waiting)
 	p, _ := PersonOf(o)
-	if early && rec.Subscriber == 0 && p.ContactID == 0 {
+	if early && rec.Subscriber == 0 && (p.ContactID == 0 || d.Now().Sub(rec.Queued) < inFlightLimit) {
 		return &fault.Error{Kind: fault.Busy, Message: "The order that is returned, which tells whose it is, is still on its way to Rule.", RetryAt: d.Now().Add(inFlightDelay)}
 	}
 	seen := map[int64]bool{0: true}

@@ -113,8 +113,14 @@ type Mode struct {
 	Quiet bool
 	// Count keeps count of the bonus checks that the order used or gives back.
 	Count bool
-	// By is noted in the ledger as the reason of an order that is sent.
+	// By is noted in the ledger as the reason of an order that is sent, and before
+	// the reason of one that waits.
 	By string
+	// Subscriber is whose entry it is, if that is known; whatever the order names,
+	// it is nobody else's then. 0 goes by what the order names.
+	Subscriber int64
+	// Who is by what Rule knows Subscriber, zero if only by id.
+	Who customer.Key
 }
 
 // Live is how an order comes from the till.
@@ -146,6 +152,8 @@ func (d *Deliverer) deliver(ctx context.Context, a account.Account, r *rule.Sess
 			state, reason, err = Skipped, s.reason, nil
 		} else if hopeless(err) {
 			state = Failed
+		} else if m.By != "" {
+			reason = m.By + ": " + reason
 		}
 	}
 	// The attempt's own time may be used up; the ledger must hear of it still.
@@ -233,11 +241,19 @@ func (d *Deliverer) write(ctx context.Context, a account.Account, r *rule.Sessio
 
 // append begins the entry, at whom the order names. uncertain as in write.
 func (d *Deliverer) append(ctx context.Context, a account.Account, r *rule.Session, p Person, o sitoo.Order, entry []rule.Field, claim Claim, m Mode) (sub int64, uncertain bool, err error) {
+	if m.Subscriber != 0 {
+		p.ContactID = m.Subscriber
+		if err := mark(ctx, r, m); err != nil {
+			return 0, false, err
+		}
+	}
 	candidates := []func() (int64, error){}
 	if p.ContactID != 0 {
 		candidates = append(candidates, func() (int64, error) { return p.ContactID, nil })
 	}
-	candidates = append(candidates, func() (int64, error) { return d.person(ctx, r, p, o, m) })
+	if m.Subscriber == 0 {
+		candidates = append(candidates, func() (int64, error) { return d.person(ctx, r, p, o, m) })
+	}
 	// The first entry of an account takes more than one request: one that makes
 	// the group, historical from the start, since nothing but a new entry can;
 	// then fill.
@@ -258,7 +274,23 @@ func (d *Deliverer) append(ctx context.Context, a account.Account, r *rule.Sessi
 		// The contact has been deleted in Rule since; the order names the
 		// person in other ways, perhaps.
 	}
+	if m.Subscriber != 0 {
+		return 0, false, skip{"the customer was deleted in Rule"}
+	}
 	return sub, false, err
+}
+
+// mark gives a known subscriber the tag that marks everybody we write, quietly,
+// which takes an email address or a phone number. One that Rule refuses is not
+// worth an order.
+func mark(ctx context.Context, r *rule.Session, m Mode) error {
+	if m.Who.Zero() {
+		return nil
+	}
+	if _, err := upsert(ctx, r, m.Who, m); err != nil && !hopeless(err) {
+		return err
+	}
+	return nil
 }
 
 // without calls write with fields, and again without those that it refuses:

@@ -78,7 +78,15 @@ func (w *Worker) GiveUp(ctx context.Context, body, attempt string, cause error) 
 	if err != nil {
 		return nil
 	}
-	k := Key{Account: m.Account, Order: o.ID}
+	// The account may have got a renewed key since, and be known by another id.
+	a, err := w.Directory.Get(ctx, m.Account)
+	if errors.Is(err, account.ErrNotFound) {
+		return nil
+	}
+	if err != nil {
+		return fmt.Errorf("look up account: %w", err)
+	}
+	k := Key{Account: a.ID, Order: o.ID}
 	if r, ok, err := w.Ledger.Get(ctx, k); err != nil || !ok || r.State == Failed {
 		return err
 	}

@@ -142,6 +142,64 @@ func TestUpsertManyLimits(t *testing.T) {
 	}
 }
 
+// A second AppendMany would be a second entry for everybody: only what cannot
+// have reached Rule is tried again.
+func TestAppendMany(t *testing.T) {
+	t.Parallel()
+	list := people(2)
+	for i := range list {
+		list[i].Fields = []rule.Field{{Group: "Sitoo-Order", Name: "orderid", Type: rule.Text, Value: fmt.Sprint(40025 + i)}}
+	}
+	done := answered(200, `{"success":true}`)
+	for name, tt := range map[string]struct {
+		first     reply
+		requests  int
+		kind      fault.Kind
+		fails     bool
+		uncertain bool
+	}{
+		"done":           {first: done, requests: 1},
+		"not connected":  {first: refusedConnection, requests: 2},
+		"lost":           {first: lost, requests: 1, kind: fault.Unavailable, fails: true, uncertain: true},
+		"broken off":     {first: brokenOff(200, `{"succ`), requests: 1, kind: fault.Unavailable, fails: true, uncertain: true},
+		"a defect":       {first: answered(500, ""), requests: 1, kind: fault.Unavailable, fails: true, uncertain: true},
+		"a gateway's":    {first: answered(504, "<html>"), requests: 1, kind: fault.Unavailable, fails: true, uncertain: true},
+		"not an answer":  {first: answered(200, "<html>"), requests: 1, kind: fault.Unavailable, fails: true, uncertain: true},
+		"no success":     {first: answered(200, `{"success":false}`), requests: 1, kind: fault.Unavailable, fails: true, uncertain: true},
+		"refused":        {first: answered(400, `{"error":"BadRequest"}`), requests: 1, kind: fault.Invalid, fails: true},
+		"a conflict":     {first: answered(409, `{"error":"DuplicateSubscriber"}`), requests: 1, kind: fault.Conflict, fails: true},
+		"blocked":        {first: answered(429, `"Too Many Attempts."`), requests: 1, kind: fault.Busy, fails: true},
+		"a key refused":  {first: answered(401, ``), requests: 1, kind: fault.Unauthorized, fails: true},
+		"a front's word": {first: answered(403, ``), requests: 2},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			s, w := session(tt.first, done)
+			_, err := s.AppendMany(t.Context(), list, []string{"Sitoo"})
+			if (err != nil) != tt.fails || err != nil && fault.KindOf(err) != tt.kind || rule.Uncertain(err) != tt.uncertain {
+				t.Errorf("%v, uncertain %v; want %s, %v", err, rule.Uncertain(err), tt.kind, tt.uncertain)
+			}
+			if w.count() != tt.requests {
+				t.Errorf("%d requests, want %d", w.count(), tt.requests)
+			}
+			const want = `{"subscribers":[` +
+				`{"email":"kund.0@example.com","fields":[{"key":"Sitoo-Order.orderid","value":"40025","type":"text"}]},` +
+				`{"email":"kund.1@example.com","fields":[{"key":"Sitoo-Order.orderid","value":"40026","type":"text"}]}],` +
+				`"sync_subscribers":false,"tags":["Sitoo"],"update_on_duplicate":true}`
+			var got, expected any
+			if err := json.Unmarshal([]byte(w.requests[0].body), &got); err != nil {
+				t.Fatal(err)
+			}
+			if err := json.Unmarshal([]byte(want), &expected); err != nil {
+				t.Fatal(err)
+			}
+			if diff := cmp.Diff(expected, got); diff != "" {
+				t.Error(diff)
+			}
+		})
+	}
+}
+
 func TestEntriesOfAnError(t *testing.T) {
 	t.Parallel()
 	for name, tt := range map[string]struct {

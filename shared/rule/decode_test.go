@@ -177,10 +177,18 @@ func TestFields(t *testing.T) {
 	if diff := cmp.Diff(want, got); diff != "" {
 		t.Errorf("fields differ (-want +got):\n%s", diff)
 	}
-	for _, body := range []string{`{}`, `{"groups":[]}`, `{"groups":null}`} {
+	for _, body := range []string{`{"groups":[]}`, `{"groups":null}`} {
 		s, _ := session(answered(200, body))
 		if got, err := s.Fields(t.Context(), rule.ByID(7)); err != nil || len(got) != 0 {
 			t.Errorf("%s: %v, %v; want no fields", body, got, err)
+		}
+	}
+	// An answer without the member is none: "no fields" would be written over what
+	// the customer has.
+	for _, body := range []string{`{}`, `{"groups":7}`, `{"group":[]}`} {
+		s, _ := session(answered(200, body))
+		if got, err := s.Fields(t.Context(), rule.ByID(7)); err == nil || fault.KindOf(err) != fault.Unavailable {
+			t.Errorf("%s: %v, %v; want unavailable", body, got, err)
 		}
 	}
 	// Reading a group that is not there is no mistake.

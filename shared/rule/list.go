@@ -2,6 +2,7 @@ package rule
 
 import (
 	"context"
+	"encoding/json"
 	"fmt"
 	"net/http"
 	"net/url"
@@ -10,7 +11,8 @@ import (
 // List returns subscribers of the account, 100 at a time: next is "" for the
 // first call, and after that what the call before returned; an empty one says
 // that there are no more. The order is Rule's. Somebody who is added or deleted
-// meanwhile may come twice or not at all. It may be repeated.
+// meanwhile may come twice or not at all; one out of shape is left out. It may
+// be repeated.
 func (s *Session) List(ctx context.Context, next string) (list []Subscriber, more string, err error) {
 	query, err := url.ParseQuery(next)
 	if err != nil {
@@ -18,7 +20,7 @@ func (s *Session) List(ctx context.Context, next string) (list []Subscriber, mor
 	}
 	query.Set("limit", "100")
 	var out struct {
-		Subscribers []Subscriber `json:"subscribers"`
+		Subscribers []json.RawMessage `json:"subscribers"`
 		Meta        struct {
 			Next string `json:"next"`
 		} `json:"meta"`
@@ -26,8 +28,18 @@ func (s *Session) List(ctx context.Context, next string) (list []Subscriber, mor
 	if err := s.do(ctx, call{method: http.MethodGet, path: "/v2/subscribers", query: query, out: &out, repeats: true}); err != nil {
 		return nil, "", err
 	}
-	if out.Meta.Next == "" {
-		return out.Subscribers, "", nil
+	if out.Subscribers == nil { // not to be taken for an account without subscribers
+		return nil, "", s.unanswered("GET /v2/subscribers", fmt.Errorf("answer has no subscribers"), false)
+	}
+	for _, raw := range out.Subscribers {
+		var one Subscriber
+		if json.Unmarshal(raw, &one) == nil && one.ID > 0 {
+			list = append(list, one)
+		}
+	}
+	// A page of nobody is the end, too: it would go on for ever.
+	if out.Meta.Next == "" || len(out.Subscribers) == 0 {
+		return list, "", nil
 	}
 	// Rule's link leads anywhere it likes, and may hold the API key: only what
 	// says where the list goes on is taken from it. Older documentation has a
@@ -45,5 +57,5 @@ func (s *Session) List(ctx context.Context, next string) (list []Subscriber, mor
 	if more = on.Encode(); more == "" || more == next {
 		return nil, "", s.unanswered("GET /v2/subscribers", fmt.Errorf("meta.next does not lead on"), false)
 	}
-	return out.Subscribers, more, nil
+	return list, more, nil
 }

@@ -80,7 +80,7 @@ func TestSecondTryHelps(t *testing.T) {
 		}
 		s, w := session(first, func(r *http.Request) (*http.Response, error) {
 			if r.Method == http.MethodGet || r.URL.Path == "/api/v2/subscribers" {
-				return answered(200, `{"subscriber":{"id":7},"data":null}`)(r)
+				return answered(200, `{"subscriber":{"id":7},"data":null,"groups":[]}`)(r)
 			}
 			return answered(204, "")(r)
 		})

@@ -216,20 +216,25 @@ func (s *Session) Subscriber(ctx context.Context, who Identifier) (Subscriber, e
 // such subscriber.
 func (s *Session) Fields(ctx context.Context, who Identifier) (Values, error) {
 	var out struct {
-		Groups []struct {
-			Name   json.RawMessage `json:"name"`
-			Fields []struct {
-				Name  json.RawMessage `json:"name"`
-				Key   json.RawMessage `json:"key"`
-				Value json.RawMessage `json:"value"`
-			} `json:"fields"`
-		} `json:"groups"`
+		Groups json.RawMessage `json:"groups"`
+	}
+	var groups []struct {
+		Name   json.RawMessage `json:"name"`
+		Fields []struct {
+			Name  json.RawMessage `json:"name"`
+			Key   json.RawMessage `json:"key"`
+			Value json.RawMessage `json:"value"`
+		} `json:"fields"`
 	}
 	if err := s.do(ctx, call{method: http.MethodGet, path: who.path("/v2/subscriber/%s/fields"), query: who.query(), out: &out, repeats: true}); err != nil {
 		return nil, err
 	}
+	if err := json.Unmarshal(out.Groups, &groups); err != nil {
+		// Read as "no fields", it would be written over what the customer has.
+		return nil, s.unanswered("GET /v2/subscriber/{}/fields", fmt.Errorf("answer has no groups: %w", err), false)
+	}
 	values := Values{}
-	for _, g := range out.Groups {
+	for _, g := range groups {
 		group := values[Value{g.Name}.Text()]
 		if group == nil {
 			group = map[string]Value{}

@@ -202,7 +202,7 @@ func TestPaths(t *testing.T) {
 	var got atomic.Value
 	srv := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		got.Store(r.RequestURI)
-		_, _ = io.WriteString(w, `{"subscriber":{"id":1}}`)
+		_, _ = io.WriteString(w, `{"subscriber":{"id":1},"groups":[]}`)
 	}))
 	t.Cleanup(srv.Close)
 	s := rule.New(rule.Config{URL: srv.URL + "/api", Pause: -1}).Session(key, time.Time{}, nil)

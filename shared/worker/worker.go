@@ -79,6 +79,10 @@ type Edge struct {
 	Aside func(ctx context.Context, d *Delivery, cause error) error
 	Log   *slog.Logger
 	Now   func() time.Time
+	// MaxWait, if set, is for long work, which waits for its turn behind other
+	// messages of its own: how old one may get that is Busy, in place of 48
+	// hours. It comes again at RetryAt then, however often that was so before.
+	MaxWait time.Duration
 }
 
 // Handler returns the Lambda handler of a worker: partial batches, one
@@ -121,14 +125,14 @@ func (e *Edge) one(ctx, work context.Context, operation string, process Process,
 	var again time.Duration
 	if err == nil {
 		done = true
-	} else if aside(err, age(m, e.Now())) {
+	} else if e.aside(err, age(m, e.Now())) {
 		level, decision = slog.LevelError, "put aside"
 		if done = e.putAside(ctx, m, d, err); !done {
 			decision = "again"
 		}
 	} else {
 		level, decision = slog.LevelWarn, "again"
-		again = delay(err, d.Receives, e.Now())
+		again = e.delay(err, d.Receives, e.Now())
 		if derr := e.Queue.Delay(ctx, d.Receipt, again); derr != nil {
 			// The message comes back all the same, after the queue's own
 			// visibility timeout.
@@ -170,8 +174,10 @@ func age(m events.SQSMessage, now time.Time) time.Duration {
 	return now.Sub(time.UnixMilli(ms))
 }
 
-func aside(err error, age time.Duration) bool {
+func (e *Edge) aside(err error, age time.Duration) bool {
 	switch fault.KindOf(err) {
+	case fault.Busy:
+		return age >= cmp.Or(e.MaxWait, maxAge)
 	case fault.Invalid, fault.TooLarge, fault.Conflict, fault.NotFound:
 		return true
 	case fault.Internal:
@@ -182,13 +188,16 @@ func aside(err error, age time.Duration) bool {
 
 // delay is how long to wait for the next delivery, up to a tenth longer at
 // random, so that what failed together does not return together.
-func delay(err error, receives int, now time.Time) time.Duration {
+func (e *Edge) delay(err error, receives int, now time.Time) time.Duration {
 	wait := lastDelay
 	if receives <= 8 {
 		wait = min(firstDelay<<(receives-1), lastDelay)
 	}
 	switch f := fault.As(err); f.Kind {
 	case fault.Busy: // one who says "in a second" each time is not asked each second
+		if e.MaxWait > 0 {
+			wait = firstDelay
+		}
 		wait = max(wait, f.RetryAt.Sub(now))
 	case fault.Unauthorized:
 		wait = unauthorizedDelay

@@ -1,0 +1,11 @@
+// Command history-worker is the Lambda function that brings queued old orders into Rule.
+package main
+
+import (
+	"sitoo-rule/shared/app"
+	"sitoo-rule/shared/customer/phone"
+)
+
+func main() {
+	app.Start(app.HistoryWorker, app.WithAccounts, app.WithHistory, app.WithLedger, app.WithHistoryQueue, app.WithHistoryDeadLetters, app.WithBonus, app.WithBonusQueue, app.WithPhones(phone.Parser))
+}
