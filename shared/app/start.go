@@ -41,6 +41,14 @@ func WithAccounts(c Config, cloud aws.Config, p *Parts) error {
 	return errors.Join(needs("ACCOUNTS_TABLE", c.AccountsTable), needs("SECRETS_KEY_ID", c.SecretsKey))
 }
 
+// WithPatience lets calls to Rule take long: a call for many orders is carried
+// out slowly, and one that is given up early is asked about for a while. It
+// comes after WithAccounts.
+func WithPatience(c Config, _ aws.Config, p *Parts) error {
+	p.Rule = rule.New(rule.Config{URL: c.RuleURL, HTTP: rule.NewHTTPClient(), Patience: 20 * time.Second})
+	return nil
+}
+
 // WithLedger adds the order ledger.
 func WithLedger(c Config, cloud aws.Config, p *Parts) error {
 	p.Ledger = dynamo.NewLedger(dynamodb.NewFromConfig(cloud), c.LedgerTable)

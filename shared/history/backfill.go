@@ -35,6 +35,9 @@ const (
 	// is below what a page is never cut.
 	slow   = 20 * time.Second
 	fewest = 10
+	// listLasts is how long a list of who is in Rule is gone by: stores keep it
+	// for 14 days.
+	listLasts = 10 * 24 * time.Hour
 	// listings is how many pages of Rule's subscribers are noted at once.
 	listings = 50
 	// maxPart is how many orders one message holds, and maxPartSize how many
@@ -423,6 +426,11 @@ func crowded(r *rule.Session, now time.Time) error {
 
 // page does the next piece of work.
 func (r *run) page(ctx context.Context) error {
+	if at := r.job.ListedAt; !at.IsZero() && r.Now().Sub(at) > listLasts && r.job.Phase != Customers {
+		// Stores forget lists; with an old one, everybody would be "not in Rule".
+		// Reading goes on from the cursor afterwards.
+		return r.commit(ctx, func(j *Job) { j.Phase, j.Listed, j.ListedAt, j.People = Customers, "", time.Time{}, 0 })
+	}
 	switch r.job.Phase {
 	case Customers:
 		return r.list(ctx)
@@ -475,7 +483,7 @@ func (r *run) list(ctx context.Context) error {
 			j.Listed = next
 			j.People += n
 			if ended {
-				j.Phase = Reading
+				j.Phase, j.ListedAt = Reading, r.Now()
 			}
 		})
 		if err != nil {

@@ -1309,3 +1309,43 @@ func TestBackfillPausedInAFault(t *testing.T) {
 }
 
 var errGoneWrong = errors.New("connection reset by peer")
+
+// A job that is paused for weeks lists anew who is in Rule: stores forget it.
+func TestBackfillPausedForWeeks(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		o := slowly(t)
+		id, paused := history.JobID(shopAccount, winter), false
+		o.at = func(_ int, step string) error {
+			if step == "send part done" && !paused {
+				paused = true
+				o.apart(func() {
+					if _, err := o.desk.Pause(t.Context(), shopAccount, id); err != nil {
+						t.Error(err)
+					}
+				})
+			}
+			return nil
+		}
+		o.post(posted(winterly))
+		o.run()
+		if st := o.status(); !paused || st.State != history.Paused || st.Read == 0 {
+			t.Fatalf("status %+v, want it to be paused while it reads", st)
+		}
+		time.Sleep(20 * 24 * time.Hour)
+		before := len(o.rule.Requests())
+		o.resume()
+		o.run()
+		lists := 0
+		for _, r := range o.rule.Requests()[before:] {
+			if strings.HasSuffix(r.Route, "/v2/subscribers") && strings.HasPrefix(r.Route, "GET") {
+				lists++
+			}
+		}
+		if lists == 0 {
+			t.Errorf("who is in Rule is not listed anew: %v", o.rule.Requests()[before:])
+		}
+		o.audit(o.want(winter))
+		o.finish()
+	})
+}

@@ -72,6 +72,8 @@ type Job struct {
 
 	// Listed is where the listing of Rule's subscribers goes on, "" at its start.
 	Listed string `json:"listed,omitempty"`
+	// ListedAt is when the listing was complete.
+	ListedAt time.Time `json:"listed_at,omitzero"`
 	// People is how many subscribers have been listed.
 	People int `json:"people,omitempty"`
 	// First is the first order id that it met, and Last the highest one when the
