@@ -1,11 +1,13 @@
 package contract
 
 import (
+	"bytes"
 	"crypto/sha256"
 	"errors"
 	"fmt"
 	"maps"
 	"slices"
+	"strconv"
 	"strings"
 	"sync"
 	"testing"
@@ -452,11 +454,107 @@ func People(t *testing.T, open func(t *testing.T) history.People) {
 		want(t, s, account, list, everybody)
 	})
 
+	// sealed returns contacts with ids from one number up to another, each with
+	// some bytes of its own.
+	sealed := func(from, to int64, salt string) map[int64][]byte {
+		m := map[int64][]byte{}
+		for id := from; id < to; id++ {
+			m[id] = bytes.Repeat([]byte(salt+strconv.FormatInt(id, 10)), 1+int(id%7))
+		}
+		return m
+	}
+	addContacts := func(t *testing.T, s history.People, account, list string, m map[int64][]byte) {
+		t.Helper()
+		if err := s.AddContacts(t.Context(), account, list, m); err != nil {
+			t.Fatalf("AddContacts: %v", err)
+		}
+	}
+	wantContacts := func(t *testing.T, s history.People, account, list string, m map[int64][]byte, ask ...int64) {
+		t.Helper()
+		got, err := s.FindContacts(t.Context(), account, list, append(slices.Collect(maps.Keys(m)), ask...))
+		if err != nil {
+			t.Fatalf("FindContacts: %v", err)
+		}
+		if !maps.EqualFunc(m, got, bytes.Equal) || got == nil {
+			t.Errorf("FindContacts = %d of %d, or others", len(got), len(m))
+		}
+	}
+
+	t.Run("contacts", func(t *testing.T) {
+		t.Parallel()
+		s, account, list := open(t), newID(), newID()
+		none := map[int64][]byte{}
+		wantContacts(t, s, account, list, none)
+		wantContacts(t, s, account, list, none, 1, 255, 256)
+		addContacts(t, s, account, list, nil)
+		addContacts(t, s, account, list, sealed(1000, 1600, "a"))
+		for range 2 { // repeated
+			addContacts(t, s, account, list, sealed(300, 900, "b"))
+		}
+		all := sealed(1000, 1600, "a")
+		maps.Copy(all, sealed(300, 900, "b"))
+		wantContacts(t, s, account, list, all, 299, 900, 999, 1600, 300+1<<32, 0, -1)
+		// The last word holds, whatever its length.
+		again := map[int64][]byte{1000: {}, 1001: bytes.Repeat([]byte{7}, 255), 1002: []byte("x"), 1<<63 - 1: []byte("y")}
+		addContacts(t, s, account, list, again)
+		maps.Copy(all, again)
+		wantContacts(t, s, account, list, all)
+		// Lists are told apart, and from the digests of the same list.
+		add(t, s, account, list, some(0, 3))
+		wantContacts(t, s, account, list, all)
+		want(t, s, account, list, some(0, 3))
+		for _, other := range [][2]string{{account, list + "-1"}, {newID(), list}} {
+			wantContacts(t, s, other[0], other[1], none, 1000)
+		}
+		if err := s.AddContacts(t.Context(), account, list, map[int64][]byte{1: make([]byte, 256)}); err == nil {
+			t.Error("256 bytes are taken")
+		}
+		wantContacts(t, s, account, list, none, 1)
+	})
+
+	t.Run("contacts of several at once", func(t *testing.T) {
+		t.Parallel()
+		s, account, list := open(t), newID(), newID()
+		var all sync.WaitGroup
+		everybody := map[int64][]byte{}
+		for i := range int64(6) {
+			m := map[int64][]byte{}
+			for n := range int64(20) { // they all want the same places
+				m[256*(6*n+i)+n%3] = []byte{byte(i), byte(n)}
+			}
+			maps.Copy(everybody, m)
+			all.Go(func() {
+				addContacts(t, s, account, list, m)
+				wantContacts(t, s, account, list, m)
+			})
+		}
+		all.Wait()
+		wantContacts(t, s, account, list, everybody)
+	})
+
+	t.Run("what a caller does with contacts stays with the caller", func(t *testing.T) {
+		t.Parallel()
+		s, account, list := open(t), newID(), newID()
+		in := map[int64][]byte{1: []byte("one")}
+		addContacts(t, s, account, list, in)
+		in[1][0] = 'x'
+		got, err := s.FindContacts(t.Context(), account, list, []int64{1})
+		if err != nil {
+			t.Fatal(err)
+		}
+		got[1][0] = 'y'
+		wantContacts(t, s, account, list, map[int64][]byte{1: []byte("one")})
+	})
+
 	t.Run("a cancelled context", func(t *testing.T) {
 		t.Parallel()
 		s, account, list, ctx := open(t), newID(), newID(), cancelled(t)
+		wantUnavailable(t, "AddContacts", s.AddContacts(ctx, account, list, sealed(0, 3, "a")))
+		_, err := s.FindContacts(ctx, account, list, []int64{1})
+		wantUnavailable(t, "FindContacts", err)
+		wantContacts(t, s, account, list, map[int64][]byte{}, 1)
 		wantUnavailable(t, "Add", s.Add(ctx, account, list, some(0, 3)))
-		_, err := s.Find(ctx, account, list, []history.Digest{digest(1)})
+		_, err = s.Find(ctx, account, list, []history.Digest{digest(1)})
 		wantUnavailable(t, "Find", err)
 		want(t, s, account, list, map[history.Digest]int64{}, digest(1))
 	})

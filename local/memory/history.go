@@ -1,6 +1,7 @@
 package memory
 
 import (
+	"bytes"
 	"cmp"
 	"context"
 	"encoding/json"
@@ -17,6 +18,8 @@ const (
 	maxJobs = 50
 	// maxResult is how many bytes of JSON a job or a part may be, as in DynamoDB.
 	maxResult = 400_000
+	// maxSealed is how many bytes are kept of a contact, as in DynamoDB.
+	maxSealed = 255
 )
 
 // History is a history.Jobs and a history.People that forgets nothing until the
@@ -32,6 +35,7 @@ type History struct {
 	jobs   map[jobKey]page
 	parts  map[runKey]map[string][]byte
 	people map[listKey]map[history.Digest]int64
+	known  map[listKey]map[int64][]byte
 }
 
 type (
@@ -214,6 +218,45 @@ func (s *History) Find(ctx context.Context, account, list string, of []history.D
 	})
 	if err != nil {
 		return nil, k.wrap(err, "search")
+	}
+	return known, nil
+}
+
+// AddContacts notes subscribers by Rule's id.
+func (s *History) AddContacts(ctx context.Context, account, list string, sealed map[int64][]byte) error {
+	k := listKey{account, list}
+	return k.wrap(s.do(ctx, s.Fail, "AddContacts", func() error {
+		for _, b := range sealed {
+			if len(b) > maxSealed {
+				return fault.Wrap(fault.Internal, fmt.Errorf("%d bytes, at most %d", len(b), maxSealed), "note a contact")
+			}
+		}
+		if s.known == nil {
+			s.known = make(map[listKey]map[int64][]byte)
+		}
+		if s.known[k] == nil {
+			s.known[k] = make(map[int64][]byte)
+		}
+		for id, b := range sealed {
+			s.known[k][id] = bytes.Clone(b)
+		}
+		return nil
+	}), "add contacts to")
+}
+
+// FindContacts returns those of the ids that are known.
+func (s *History) FindContacts(ctx context.Context, account, list string, ids []int64) (map[int64][]byte, error) {
+	k, known := listKey{account, list}, map[int64][]byte{}
+	err := s.do(ctx, s.Fail, "FindContacts", func() error {
+		for _, id := range ids {
+			if b, ok := s.known[k][id]; ok {
+				known[id] = bytes.Clone(b)
+			}
+		}
+		return nil
+	})
+	if err != nil {
+		return nil, k.wrap(err, "search contacts of")
 	}
 	return known, nil
 }

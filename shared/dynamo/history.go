@@ -10,6 +10,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"maps"
 	"slices"
 	"strconv"
 	"strings"
@@ -46,6 +47,9 @@ const (
 	// maxBucket is how many bytes of entries a bucket may have. There are 256 of
 	// them, so a list fits over 5 million entries.
 	maxBucket = 400_000 / entrySize * entrySize
+	// maxSealed is how many bytes are kept of a contact: its length takes one. A
+	// list of contacts with addresses of the usual length fits 1.5 million.
+	maxSealed = 255
 	// bucketsAtOnce is how many requests for buckets are under way at a time.
 	bucketsAtOnce = 16
 	// bucketRounds bounds how often Add looks again at a bucket that another one
@@ -280,26 +284,72 @@ func (s *History) Add(ctx context.Context, account, list string, people map[hist
 	for d, id := range people {
 		buckets[d[0]] = append(buckets[d[0]], entry(d, id)...)
 	}
+	for b := range buckets {
+		buckets[b] = sorted(buckets[b])
+	}
+	return wrapList(s.add(ctx, account, digests, list, buckets), "add to", account, list)
+}
+
+// AddContacts notes subscribers by Rule's id, until 14 days after the list's
+// last change. It may be repeated, and two may add to a list at once.
+func (s *History) AddContacts(ctx context.Context, account, list string, sealed map[int64][]byte) error {
+	var buckets [256][]byte // entries, each bucket's in the order of the ids
+	for _, id := range slices.Sorted(maps.Keys(sealed)) {
+		if len(sealed[id]) > maxSealed {
+			return wrapList(fault.Wrap(fault.Internal, fmt.Errorf("%d bytes, at most %d", len(sealed[id]), maxSealed), "note a contact"), "add contacts to", account, list)
+		}
+		b := byte(id) // ids ascend: their last byte spreads them
+		buckets[b] = append(buckets[b], contact(id, sealed[id])...)
+	}
+	return wrapList(s.add(ctx, account, contacts, list, buckets), "add contacts to", account, list)
+}
+
+// kind is what a list's buckets hold.
+type kind struct {
+	name   string
+	whole  func(entries []byte) bool
+	united func(there, added []byte) []byte
+}
+
+var (
+	digests = kind{
+		"people", func(entries []byte) bool { return len(entries)%entrySize == 0 }, united,
+	}
+	contacts = kind{
+		"contacts", func(entries []byte) bool {
+			for len(entries) > 0 {
+				var ok bool
+				if _, _, entries, ok = nextContact(entries); !ok {
+					return false
+				}
+			}
+			return true
+		}, unitedContacts,
+	}
+)
+
+// add merges entries into a list's buckets.
+func (s *History) add(ctx context.Context, account string, k kind, list string, buckets [256][]byte) error {
 	var used []byte
 	for b := range buckets {
 		if len(buckets[b]) > 0 {
 			used = append(used, byte(b))
-			buckets[b] = sorted(buckets[b])
 		}
 	}
-	err := atOnce(ctx, used, func(ctx context.Context, b byte) error { return s.merge(ctx, account, bucketName(list, b), buckets[b]) })
-	return wrapList(err, "add to", account, list)
+	return atOnce(ctx, used, func(ctx context.Context, b byte) error {
+		return s.merge(ctx, account, k, bucketName(k, list, b), buckets[b])
+	})
 }
 
 // merge adds entries to a bucket.
-func (s *History) merge(ctx context.Context, account, name string, entries []byte) error {
+func (s *History) merge(ctx context.Context, account string, k kind, name string, entries []byte) error {
 	const update = "SET #rev = :next, #people = :people, #expires = :expires"
 	for range bucketRounds {
-		rev, there, expires, err := s.bucket(ctx, account, name)
+		rev, there, expires, err := s.bucket(ctx, account, k, name)
 		if err != nil {
 			return err
 		}
-		merged := united(there, entries)
+		merged := k.united(there, entries)
 		now := time.Now()
 		if bytes.Equal(merged, there) && expires.Sub(now) > keepPeople-renewPeople {
 			return nil // the same again, or what an earlier try has written
@@ -346,7 +396,7 @@ func (s *History) Find(ctx context.Context, account, list string, of []history.D
 	var mu sync.Mutex
 	known := map[history.Digest]int64{}
 	err := atOnce(ctx, used, func(ctx context.Context, b byte) error {
-		_, entries, _, err := s.bucket(ctx, account, bucketName(list, b))
+		_, entries, _, err := s.bucket(ctx, account, digests, bucketName(digests, list, b))
 		if err != nil {
 			return err
 		}
@@ -365,8 +415,45 @@ func (s *History) Find(ctx context.Context, account, list string, of []history.D
 	return known, nil
 }
 
+// FindContacts returns those of the ids that are known. It reads one bucket for
+// all ids that end with the same byte. The reads are strongly consistent.
+func (s *History) FindContacts(ctx context.Context, account, list string, ids []int64) (map[int64][]byte, error) {
+	var asked [256]map[int64]bool
+	var used []byte
+	for _, id := range ids {
+		b := byte(id)
+		if asked[b] == nil {
+			used, asked[b] = append(used, b), map[int64]bool{}
+		}
+		asked[b][id] = true
+	}
+	var mu sync.Mutex
+	known := map[int64][]byte{}
+	err := atOnce(ctx, used, func(ctx context.Context, b byte) error {
+		_, entries, _, err := s.bucket(ctx, account, contacts, bucketName(contacts, list, b))
+		if err != nil {
+			return err
+		}
+		mu.Lock()
+		defer mu.Unlock()
+		for len(entries) > 0 {
+			var id int64
+			var sealed []byte
+			id, sealed, entries, _ = nextContact(entries)
+			if asked[b][id] {
+				known[id] = bytes.Clone(sealed) // else it would hold on to the whole bucket
+			}
+		}
+		return nil
+	})
+	if err != nil {
+		return nil, wrapList(err, "search contacts of", account, list)
+	}
+	return known, nil
+}
+
 // bucket reads a bucket, an empty one of revision 0 if there is none.
-func (s *History) bucket(ctx context.Context, account, name string) (rev int64, entries []byte, expires time.Time, err error) {
+func (s *History) bucket(ctx context.Context, account string, k kind, name string) (rev int64, entries []byte, expires time.Time, err error) {
 	found, err := s.get(ctx, account, name)
 	if err != nil || len(found) == 0 {
 		return 0, nil, time.Time{}, err
@@ -376,8 +463,8 @@ func (s *History) bucket(ctx context.Context, account, name string) (rev int64, 
 	if rev < 1 {
 		r.fail("rev", "want a number from 1, got %d", rev)
 	}
-	if len(entries) == 0 || len(entries)%entrySize != 0 {
-		r.fail("people", "want entries of %d bytes, got %d bytes", entrySize, len(entries))
+	if len(entries) == 0 || !k.whole(entries) {
+		r.fail("people", "want whole entries, got %d bytes", len(entries))
 	}
 	if r.err != nil {
 		return 0, nil, time.Time{}, damaged(r.err)
@@ -434,6 +521,45 @@ func lookUp(entries []byte, d history.Digest) (id int64, ok bool) {
 		}
 	}
 	return 0, false
+}
+
+// contact is a subscriber in a bucket of contacts: the id, the highest byte
+// first, how many bytes there are of the rest, and the rest.
+func contact(id int64, sealed []byte) []byte {
+	b := binary.BigEndian.AppendUint64(nil, uint64(id))
+	return append(append(b, byte(len(sealed))), sealed...)
+}
+
+// nextContact takes the first entry from a bucket of contacts. ok is false if
+// there is no whole one.
+func nextContact(entries []byte) (id int64, sealed, rest []byte, ok bool) {
+	const head = 8 + 1
+	if len(entries) < head {
+		return 0, nil, nil, false
+	}
+	end := head + int(entries[8])
+	if len(entries) < end {
+		return 0, nil, nil, false
+	}
+	return int64(binary.BigEndian.Uint64(entries)), entries[head:end], entries[end:], true
+}
+
+// unitedContacts is united for buckets of contacts, which are whole.
+func unitedContacts(there, added []byte) []byte {
+	all := make([]byte, 0, len(there)+len(added))
+	for len(there) > 0 && len(added) > 0 {
+		a, _, restA, _ := nextContact(there)
+		b, _, restB, _ := nextContact(added)
+		if a < b {
+			all, there = append(all, there[:len(there)-len(restA)]...), restA
+			continue
+		}
+		all, added = append(all, added[:len(added)-len(restB)]...), restB
+		if a == b {
+			there = restA
+		}
+	}
+	return append(append(all, there...), added...)
 }
 
 // atOnce does something for each bucket, some at a time, and returns the first
@@ -513,8 +639,8 @@ func historyKey(account, name string) item {
 // partsOf is how the names of the parts of a job's run begin.
 func partsOf(job string, run int) string { return "part#" + job + "#" + strconv.Itoa(run) + "#" }
 
-func bucketName(list string, b byte) string {
-	return strings.Join([]string{"people", list, hex.EncodeToString([]byte{b})}, "#")
+func bucketName(k kind, list string, b byte) string {
+	return strings.Join([]string{k.name, list, hex.EncodeToString([]byte{b})}, "#")
 }
 
 // wrapJob says what was attempted with which job.

@@ -1,6 +1,7 @@
 package dynamo_test
 
 import (
+	"bytes"
 	"context"
 	"encoding/binary"
 	"errors"
@@ -323,6 +324,53 @@ func TestHistoryBucketRaces(t *testing.T) {
 	}
 }
 
+// A bucket of contacts that another one has written meanwhile, and one that is
+// full.
+func TestHistoryContactsRaces(t *testing.T) {
+	t.Parallel()
+	one := []byte{6: 1, 7: 1, 8: 1, 9: 'a'} // id 257
+	two := []byte{6: 2, 7: 1, 8: 2, 9: 'b', 10: 'b'}
+	for name, tt := range map[string]struct {
+		there []byte
+		want  []byte
+		kind  fault.Kind
+	}{
+		"nobody":            {nil, two, 0},
+		"somebody before":   {one, slices.Concat(one, two), 0},
+		"the same, shorter": {[]byte{6: 2, 7: 1, 8: 0}, two, 0},
+		"no room":           {bytes.Repeat(append([]byte{8: 255}, make([]byte, 255)...), 400_000/264+1), nil, fault.TooLarge},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			var wrote []byte
+			refused := false
+			store := dynamo.NewHistory(client{
+				get: func(*dynamodb.GetItemInput) (*dynamodb.GetItemOutput, error) {
+					if tt.there == nil || !refused && tt.kind == 0 {
+						return &dynamodb.GetItemOutput{}, nil
+					}
+					return &dynamodb.GetItemOutput{Item: item{"rev": n("1"), "people": binaryOf(tt.there), "expires": n("1")}}, nil
+				},
+				update: func(in *dynamodb.UpdateItemInput) (*dynamodb.UpdateItemOutput, error) {
+					if !refused { // another was faster
+						refused = true
+						return nil, conditionFailed(nil)
+					}
+					wrote = in.ExpressionAttributeValues[":people"].(*types.AttributeValueMemberB).Value
+					return &dynamodb.UpdateItemOutput{}, nil
+				},
+			}, "history")
+			err := store.AddContacts(t.Context(), "shop", "list", map[int64][]byte{513: []byte("bb")})
+			if (err != nil) != (tt.kind != 0) || err != nil && fault.KindOf(err) != tt.kind {
+				t.Errorf("AddContacts = %v, want %v", err, tt.kind)
+			}
+			if diff := cmp.Diff(tt.want, wrote); diff != "" {
+				t.Errorf("written (-want +got):\n%s", diff)
+			}
+		})
+	}
+}
+
 // A list that is listed again, the same as it was, is kept for longer.
 func TestHistoryPeopleRenewed(t *testing.T) {
 	t.Parallel()
@@ -392,6 +440,7 @@ func TestHistoryDamagedItems(t *testing.T) {
 	job := item{"account": s("shop"), "item": s("job#job"), "rev": n("2"), "job": s(`{"account":"shop","id":"job"}`)}
 	part := item{"account": s("shop"), "item": s("part#job#1#a"), "result": s(`{"id":"a","done":9}`), "done": n("9"), "finished": yesno(false)}
 	people := item{"account": s("shop"), "item": s("people#list#01"), "rev": n("2"), "people": binaryOf(make([]byte, 20)), "expires": n("1")}
+	contacts := item{"account": s("shop"), "item": s("contacts#list#01"), "rev": n("2"), "people": binaryOf([]byte{7: 1, 8: 2, 9: 7, 10: 7}), "expires": n("1")}
 	for name, tt := range map[string]struct {
 		whole     item
 		attribute string
@@ -414,6 +463,10 @@ func TestHistoryDamagedItems(t *testing.T) {
 		"people is missing":      {people, "people", nil},
 		"people is cut off":      {people, "people", binaryOf(make([]byte, 39))},
 		"people is text":         {people, "people", s("")},
+		"contacts are missing":   {contacts, "people", nil},
+		"a contact's id is cut":  {contacts, "people", binaryOf(make([]byte, 8))},
+		"a contact is cut":       {contacts, "people", binaryOf([]byte{7: 1, 8: 2, 9: 7})},
+		"contacts' rev is 0":     {contacts, "rev", n("0")},
 		"bucket's end is a text": {people, "expires", s("soon")},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -453,6 +506,9 @@ func TestHistoryDamagedItems(t *testing.T) {
 			case "people":
 				_, ops["Find"] = store.Find(t.Context(), "shop", "list", []history.Digest{{1}})
 				ops["Add"] = store.Add(t.Context(), "shop", "list", map[history.Digest]int64{{1}: 1})
+			case "contacts":
+				_, ops["FindContacts"] = store.FindContacts(t.Context(), "shop", "list", []int64{1})
+				ops["AddContacts"] = store.AddContacts(t.Context(), "shop", "list", map[int64][]byte{1: nil})
 			}
 			for op, err := range ops {
 				if err == nil {

@@ -9,7 +9,6 @@ import (
 	"log/slog"
 	"maps"
 	"slices"
-	"strconv"
 	"time"
 
 	"sitoo-rule/shared/account"
@@ -35,9 +34,10 @@ const (
 	// is below what a page is never cut.
 	slow   = 20 * time.Second
 	fewest = 10
-	// listLasts is how long a list of who is in Rule is gone by: stores keep it
-	// for 14 days.
-	listLasts = 10 * 24 * time.Hour
+	// listLasts is how long a list of who is in Rule is gone by: somebody who was
+	// deleted there since must not come back by an old order. Stores keep lists
+	// for 14 days, longer than a part may wait.
+	listLasts = 24 * time.Hour
 	// listings is how many pages of Rule's subscribers are noted at once.
 	listings = 50
 	// maxPart is how many orders one message holds, and maxPartSize how many
@@ -150,7 +150,7 @@ func (b *Backfill) start(ctx context.Context, s Start) (Step, error) {
 			Account: a.ID, ID: jobID, Rev: j.Rev, Run: j.Run + 1, Spec: s.Spec, State: Waiting, Phase: Customers,
 			Created: b.Now(), Updated: b.Now(), Skipped: map[string]int{}, Months: map[string]Month{},
 		}
-		if s.Create || len(s.Orders) > 0 {
+		if len(s.Orders) > 0 { // of a few orders, Rule is asked whose they are
 			next.Phase = Reading
 		}
 		switch err := b.Jobs.Put(ctx, next); {
@@ -427,9 +427,9 @@ func crowded(r *rule.Session, now time.Time) error {
 // page does the next piece of work.
 func (r *run) page(ctx context.Context) error {
 	if at := r.job.ListedAt; !at.IsZero() && r.Now().Sub(at) > listLasts && r.job.Phase != Customers {
-		// Stores forget lists; with an old one, everybody would be "not in Rule".
-		// Reading goes on from the cursor afterwards.
-		return r.commit(ctx, func(j *Job) { j.Phase, j.Listed, j.ListedAt, j.People = Customers, "", time.Time{}, 0 })
+		// Reading goes on from the cursor afterwards. What is written meanwhile goes
+		// by the old list.
+		return r.commit(ctx, func(j *Job) { j.Phase, j.Listed, j.People = Customers, "", 0 })
 	}
 	switch r.job.Phase {
 	case Customers:
@@ -445,8 +445,12 @@ func (r *run) page(ctx context.Context) error {
 
 // list notes who is in Rule.
 func (r *run) list(ctx context.Context) error {
+	seals, err := NewSeals(r.job.Account, r.rule)
+	if err != nil {
+		return err
+	}
 	next, ended := r.job.Listed, false
-	people := map[Digest]int64{}
+	people, contacts := map[Digest]int64{}, map[int64][]byte{}
 	n := 0
 	var stop error
 	for range listings {
@@ -469,6 +473,7 @@ func (r *run) list(ctx context.Context) error {
 			if number, ok := r.Phones(s.Phone); ok {
 				people[DigestOf(r.job.Account, customer.Key{Phone: number})] = s.ID
 			}
+			contacts[s.ID] = seals.Seal(s.ID, keyOf(s))
 		}
 		next = more
 		if ended = more == ""; ended {
@@ -476,14 +481,19 @@ func (r *run) list(ctx context.Context) error {
 		}
 	}
 	if n > 0 || ended {
-		if err := r.People.Add(ctx, r.job.Account, r.listName(), people); err != nil {
+		name := listName(r.job, r.job.Lists+1)
+		if err := r.People.Add(ctx, r.job.Account, name, people); err != nil {
+			return fmt.Errorf("note who is in Rule: %w", err)
+		}
+		if err := r.People.AddContacts(ctx, r.job.Account, name, contacts); err != nil {
 			return fmt.Errorf("note who is in Rule: %w", err)
 		}
 		err := r.commit(ctx, func(j *Job) {
 			j.Listed = next
 			j.People += n
 			if ended {
-				j.Phase, j.ListedAt = Reading, r.Now()
+				j.Phase, j.ListedAt, j.Listed = Reading, r.Now(), ""
+				j.Lists++
 			}
 		})
 		if err != nil {
@@ -493,9 +503,19 @@ func (r *run) list(ctx context.Context) error {
 	return stop
 }
 
-func (r *run) listName() string { return listName(r.job) }
+// listName is the name of one of a job's lists, from 1 on.
+func listName(j Job, list int) string { return fmt.Sprintf("%s-%d-%d", j.ID, j.Run, list) }
 
-func listName(j Job) string { return j.ID + "-" + strconv.Itoa(j.Run) }
+// keyOf returns by what Rule knows a subscriber, in a call for many; zero if
+// only by id.
+func keyOf(s rule.Subscriber) (k customer.Key) {
+	if mail, ok := customer.NormaliseEmail(s.Email); ok {
+		k.Email = mail
+	} else {
+		k.Phone = s.Phone
+	}
+	return k
+}
 
 // found is what becomes of orders that were read.
 type found struct {
@@ -723,9 +743,11 @@ func (r *run) sort(ctx context.Context, listed []sitoo.Listed, again bool) (foun
 	named := len(r.job.Orders) > 0
 	type candidate struct {
 		dated
-		keys []Digest // one of which Rule is to know, if there are any
+		order.Person
+		keys []Digest // by which else Rule may know the customer
 	}
 	var wait []candidate
+	var contacts []int64
 	var ask []Digest
 	for _, l := range listed {
 		f.read++
@@ -773,29 +795,38 @@ func (r *run) sort(ctx context.Context, listed []sitoo.Listed, again bool) (foun
 		if err != nil {
 			return found{}, fmt.Errorf("order %d without its personal number: %w", o.ID, err)
 		}
-		c := candidate{dated: dated{raw, month}}
-		// Whether Rule knows a contact by its id, the writer asks.
-		if !r.job.Create && !named && p.ContactID == 0 {
+		c := candidate{dated: dated{raw, month}, Person: p}
+		if !named { // else the writer asks Rule
 			for _, k := range keysOf(p, r.Phones) {
 				c.keys = append(c.keys, DigestOf(r.job.Account, k))
 			}
-			ask = append(ask, c.keys...)
-			if len(c.keys) == 0 { // a phone number that is none
+			if len(c.keys) == 0 && p.ContactID == 0 { // a phone number that is none
 				f.skip(month, NoCustomer)
 				continue
+			}
+			ask = append(ask, c.keys...)
+			if p.ContactID != 0 {
+				contacts = append(contacts, p.ContactID)
 			}
 		}
 		wait = append(wait, c)
 	}
-	have := map[Digest]int64{}
-	if len(ask) > 0 {
-		var err error
-		if have, err = r.People.Find(ctx, r.job.Account, r.listName(), ask); err != nil {
+	have, known := map[Digest]int64{}, map[int64][]byte{}
+	list, err := listName(r.job, r.job.Lists), error(nil)
+	if len(ask) > 0 && !r.job.Create {
+		if have, err = r.People.Find(ctx, r.job.Account, list, ask); err != nil {
+			return found{}, fmt.Errorf("look up customers: %w", err)
+		}
+	}
+	if len(contacts) > 0 {
+		if known, err = r.People.FindContacts(ctx, r.job.Account, list, contacts); err != nil {
 			return found{}, fmt.Errorf("look up customers: %w", err)
 		}
 	}
 	for _, c := range wait {
-		if c.keys != nil && !slices.ContainsFunc(c.keys, func(d Digest) bool { return have[d] != 0 }) {
+		_, in := known[c.ContactID]
+		in = in || named || slices.ContainsFunc(c.keys, func(d Digest) bool { return r.job.Create || have[d] != 0 })
+		if !in {
 			f.skip(c.month, NotInRule)
 			continue
 		}

@@ -26,6 +26,7 @@ import (
 	"sitoo-rule/local/fakesitoo"
 	"sitoo-rule/local/memory"
 	"sitoo-rule/shared/account"
+	"sitoo-rule/shared/customer"
 	"sitoo-rule/shared/customer/phone"
 	"sitoo-rule/shared/fault"
 	"sitoo-rule/shared/history"
@@ -193,14 +194,16 @@ func newOffice(t *testing.T, o fakesitoo.Options, ro fakerule.Options) *office {
 	}
 	x.sitoo, x.rule = fakesitoo.New(o), fakerule.New(ro)
 	type person struct {
+		ID    int64  `json:"id,omitempty"`
 		Email string `json:"email,omitempty"`
 		Phone string `json:"phone_number,omitempty"`
 	}
 	var people []person
 	for i, c := range o.Customers {
-		p := person{c.Email, c.Phone}
+		p := person{Email: c.Email, Phone: c.Phone}
 		switch i % 6 {
-		case 0:
+		case 0: // Rule has the contact that the till knew
+			p.ID, _ = strconv.ParseInt(c.ContactID, 10, 64)
 		case 2:
 			p.Phone = ""
 		case 4:
@@ -356,9 +359,9 @@ func (o *office) resume() {
 // want is what becomes of the orders of the shop, by its own audit: the reason
 // why each is skipped, "" for one that is queued.
 func (o *office) want(s history.Spec) map[int64]string {
-	known := map[string]bool{}
+	known, contacts := map[string]bool{}, map[int64]bool{}
 	for _, sub := range o.rule.Subscribers(fakerule.DefaultKey) {
-		known[sub.Email], known[sub.Phone] = true, true
+		known[sub.Email], known[sub.Phone], contacts[sub.ID] = true, true, true
 	}
 	delete(known, "")
 	want := map[int64]string{}
@@ -379,7 +382,8 @@ func (o *office) want(s history.Spec) map[int64]string {
 			why = history.NotRegister
 		case contact == 0 && a.Email == "" && a.Phone == "":
 			why = history.NoCustomer
-		case contact == 0 && !s.Create && !known[a.Email] && !known[a.Phone]:
+		case contacts[contact] || known[a.Email] || known[a.Phone]:
+		case !s.Create || a.Email == "" && a.Phone == "": // nobody can be made of a number of another CRM
 			why = history.NotInRule
 		}
 		want[a.ID] = why
@@ -570,8 +574,8 @@ func TestBackfillCreate(t *testing.T) {
 				t.Errorf("errors %v", errs)
 			}
 			j := o.audit(o.want(spec))
-			if len(o.rule.Requests()) != 0 || j.People != 0 {
-				t.Errorf("Rule is asked %d times who is there", len(o.rule.Requests()))
+			if len(o.rule.Requests()) != 1 || j.People != 10 {
+				t.Errorf("Rule is asked %d times who is there, and has %d", len(o.rule.Requests()), j.People)
 			}
 			for _, raw := range o.queued(j) {
 				if !strings.Contains(string(raw), `"invoice_city"`) {
@@ -1346,6 +1350,47 @@ func TestBackfillPausedForWeeks(t *testing.T) {
 			t.Errorf("who is in Rule is not listed anew: %v", o.rule.Requests()[before:])
 		}
 		o.audit(o.want(winter))
+		o.finish()
+	})
+}
+
+// Whoever is deleted in Rule while a job is paused for a day is not listed any
+// more, and must not come back by an old order.
+func TestBackfillForgotten(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		o := slowly(t)
+		paused := false
+		o.at = func(_ int, step string) error {
+			if step == "store AddContacts"+memory.Done && !paused {
+				paused = true
+				o.apart(func() {
+					if _, err := o.desk.Pause(t.Context(), shopAccount, history.JobID(shopAccount, winter)); err != nil {
+						t.Error(err)
+					}
+				})
+			}
+			return nil
+		}
+		o.post(posted(winterly))
+		o.run()
+		gone := o.rule.Subscribers(fakerule.DefaultKey)[0]
+		rep := httptest.NewRecorder()
+		q := httptest.NewRequest(http.MethodDelete, fmt.Sprintf("/v2/subscribers/%d?identified_by=id&apikey=%s", gone.ID, fakerule.DefaultKey), nil)
+		if o.rule.ServeHTTP(rep, q); rep.Code != http.StatusOK {
+			t.Fatalf("delete: %d %s", rep.Code, rep.Body)
+		}
+		o.rule.ResetRequests()
+		time.Sleep(25 * time.Hour)
+		o.resume()
+		o.run()
+		o.audit(o.want(winter))
+		j := o.job()
+		known, err := o.store.Find(t.Context(), shopAccount, fmt.Sprintf("%s-%d-%d", j.ID, j.Run, j.Lists), []history.Digest{history.DigestOf(shopAccount, customer.Key{Email: gone.Email})})
+		contacts, err2 := o.store.FindContacts(t.Context(), shopAccount, fmt.Sprintf("%s-%d-%d", j.ID, j.Run, j.Lists), []int64{gone.ID})
+		if j.Lists < 2 || len(known) > 0 || len(contacts) > 0 || err != nil || err2 != nil {
+			t.Errorf("list %d has %v, %v; %v, %v", j.Lists, known, contacts, err, err2)
+		}
 		o.finish()
 	})
 }

@@ -72,8 +72,10 @@ type Job struct {
 
 	// Listed is where the listing of Rule's subscribers goes on, "" at its start.
 	Listed string `json:"listed,omitempty"`
-	// ListedAt is when the listing was complete.
+	// ListedAt is when the last listing was complete, and Lists how many have
+	// been: the last one is who is in Rule.
 	ListedAt time.Time `json:"listed_at,omitzero"`
+	Lists    int       `json:"lists,omitempty"`
 	// People is how many subscribers have been listed.
 	People int `json:"people,omitempty"`
 	// First is the first order id that it met, and Last the highest one when the
@@ -160,12 +162,18 @@ type Jobs interface {
 	SavePart(ctx context.Context, account, job string, run int, p Part) error
 }
 
-// People knows which email addresses and phone numbers are in Rule, and whose
-// they are, without holding either: identifiers are digests, see Digest.
-// Implementations are safe for concurrent use.
+// People knows which email addresses and phone numbers are in Rule, whose they
+// are, and by which of them Rule knows a subscriber, without telling either:
+// identifiers are digests, see Digest, and what has to be read again is sealed,
+// see Seals. Implementations are safe for concurrent use.
 type People interface {
 	// Add notes subscribers by digest. It may be repeated; the last word holds.
 	Add(ctx context.Context, account, list string, people map[Digest]int64) error
 	// Find returns those of the digests that are known.
 	Find(ctx context.Context, account, list string, of []Digest) (map[Digest]int64, error)
+	// AddContacts notes subscribers by Rule's id, each with at most 255 bytes. It
+	// may be repeated; the last word holds.
+	AddContacts(ctx context.Context, account, list string, sealed map[int64][]byte) error
+	// FindContacts returns those of the ids that are known.
+	FindContacts(ctx context.Context, account, list string, ids []int64) (map[int64][]byte, error)
 }

@@ -112,7 +112,11 @@ func (w *Writer) Work(ctx context.Context, body, attempt string) (m PartMessage,
 	if p.Reason != "" { // it goes on
 		w.save(ctx, m, Part{ID: m.Part, Done: p.Done, Updated: w.Now()})
 	}
-	t := &task{Writer: w, m: m, job: j, account: a, rule: r, attempt: attemptPrefix + attempt}
+	seals, err := NewSeals(m.Account, r)
+	if err != nil {
+		return m, nil, err
+	}
+	t := &task{Writer: w, m: m, job: j, account: a, rule: r, seals: seals, attempt: attemptPrefix + attempt}
 	t.read(raw)
 	if err := t.write(ctx); err != nil {
 		reason, until := "Rule does not answer; it is tried again.", time.Time{}
@@ -258,6 +262,7 @@ type task struct {
 	job     Job
 	account account.Account
 	rule    *rule.Session
+	seals   *Seals
 	attempt string
 	orders  []old // by ascending id
 
@@ -406,6 +411,7 @@ func (t *task) waits(o *old) bool { return t.wait[o.ID] || t.held[o.sub] }
 // identify finds whose each order is, and by what Rule knows the customer.
 func (t *task) identify(ctx context.Context) error {
 	var ask []Digest
+	var ids []int64
 	keys := make([][]customer.Key, len(t.orders))
 	for i := range t.orders {
 		o := &t.orders[i]
@@ -420,12 +426,21 @@ func (t *task) identify(ctx context.Context) error {
 		for _, k := range keys[i] {
 			ask = append(ask, DigestOf(t.m.Account, k))
 		}
+		if o.contact != 0 {
+			ids = append(ids, o.contact)
+		}
 	}
-	known, err := t.People.Find(ctx, t.m.Account, listName(t.job), ask)
-	if err != nil {
-		return fmt.Errorf("look up customers: %w", err)
+	known, contacts := map[Digest]int64{}, map[int64]customer.Key{}
+	if !t.m.Resend { // nobody is listed for a few orders
+		var err error
+		if known, err = t.People.Find(ctx, t.m.Account, listName(t.job, t.job.Lists), ask); err != nil {
+			return fmt.Errorf("look up customers: %w", err)
+		}
+		if contacts, err = t.contacts(ctx, ids); err != nil {
+			return err
+		}
 	}
-	contacts := map[int64]rule.Subscriber{}
+	asked := map[int64]rule.Subscriber{}
 	for i := range t.orders {
 		o := &t.orders[i]
 		if o.outcome != "" {
@@ -441,10 +456,17 @@ func (t *task) identify(ctx context.Context) error {
 			o.who = keys[i][0]
 		}
 		// The till knew the contact: the entry is that contact's, whatever address
-		// the receipt went to.
+		// the receipt went to. One that Rule does not have was deleted since, or is
+		// of another CRM: the order goes by what else it names.
 		if o.contact != 0 && o.contact != o.sub {
-			if err := t.contact(ctx, o, contacts); err != nil {
-				return err
+			k, listed := contacts[o.contact]
+			switch {
+			case listed && !k.Zero():
+				o.sub, o.who = o.contact, k
+			case listed || t.m.Resend:
+				if err := t.contact(ctx, o, asked); err != nil {
+					return err
+				}
 			}
 		}
 		// Nobody is created whom the job was not told to create: somebody whom the
@@ -454,6 +476,27 @@ func (t *task) identify(ctx context.Context) error {
 		}
 	}
 	return nil
+}
+
+// contacts returns those of the ids that are listed, and by what Rule knows
+// them: zero if that cannot be read.
+func (t *task) contacts(ctx context.Context, ids []int64) (map[int64]customer.Key, error) {
+	keys := map[int64]customer.Key{}
+	if len(ids) == 0 {
+		return keys, nil
+	}
+	sealed, err := t.People.FindContacts(ctx, t.m.Account, listName(t.job, t.job.Lists), ids)
+	if err != nil {
+		return nil, fmt.Errorf("look up customers: %w", err)
+	}
+	for id, b := range sealed {
+		k, err := t.seals.Open(id, b)
+		if err != nil { // the shop has renewed its API key since the listing
+			t.Log.WarnContext(ctx, "a listed contact cannot be read; Rule is asked", "account", t.account.ID, "subscriber", id, "error", err)
+		}
+		keys[id] = k
+	}
+	return keys, nil
 }
 
 // contact makes an order the contact's whom it names, if Rule has that contact.
@@ -469,14 +512,8 @@ func (t *task) contact(ctx context.Context, o *old, asked map[int64]rule.Subscri
 		}
 		asked[o.contact] = sub
 	}
-	if sub.ID == 0 {
-		return nil // deleted since: the order goes by what else it names
-	}
-	o.sub, o.who = sub.ID, customer.Key{}
-	if mail, ok := customer.NormaliseEmail(sub.Email); ok {
-		o.who.Email = mail
-	} else {
-		o.who.Phone = sub.Phone
+	if sub.ID != 0 {
+		o.sub, o.who = sub.ID, keyOf(sub)
 	}
 	return nil
 }
@@ -499,6 +536,15 @@ func (t *task) acquaint(ctx context.Context) error {
 	for batch := range slices.Chunk(list, rule.BulkLimit) {
 		if err := t.meet(ctx, batch); err != nil {
 			return err
+		}
+		met := map[Digest]int64{} // the parts after this one need not meet them again
+		for _, o := range batch {
+			if o.sub != 0 {
+				met[DigestOf(t.m.Account, o.who)] = o.sub
+			}
+		}
+		if err := t.People.Add(ctx, t.m.Account, listName(t.job, t.job.Lists), met); err != nil {
+			return fmt.Errorf("note who is in Rule: %w", err)
 		}
 	}
 	for _, o := range list {

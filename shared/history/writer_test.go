@@ -190,13 +190,12 @@ func newWriterRig(t *testing.T, o rigOptions) *writerRig {
 	if r.job.Parts == nil {
 		r.job.Parts = []string{"p1"}
 	}
+	r.job.Lists = 1
 	if err := r.stores.Put(t.Context(), r.job); err != nil {
 		t.Fatal(err)
 	}
 	if len(r.job.Orders) == 0 {
-		if err := r.stores.Add(t.Context(), "a", fmt.Sprintf("%s-%d", r.job.ID, r.job.Run), known); err != nil {
-			t.Fatal(err)
-		}
+		r.list(known)
 	}
 	r.stores.Fail, r.ledger.Fail = r.step, r.step
 	log := slog.New(slog.DiscardHandler)
@@ -207,6 +206,27 @@ func newWriterRig(t *testing.T, o rigOptions) *writerRig {
 		Deliverer: &order.Deliverer{Ledger: r.ledger, Accounts: accounts, Phones: phones, Bonus: checks, Now: r.clock, Log: log},
 	}
 	return r
+}
+
+// list notes who is in Rule, as a job does before it reads.
+func (r *writerRig) list(people map[history.Digest]int64) {
+	r.t.Helper()
+	seals, err := history.NewSeals("a", r.client.Session(fakerule.DefaultKey, time.Time{}, nil))
+	if err != nil {
+		r.t.Fatal(err)
+	}
+	contacts := map[int64][]byte{}
+	for _, s := range r.rule.Subscribers(fakerule.DefaultKey) {
+		k := customer.Key{Email: s.Email}
+		if s.Email == "" {
+			k.Phone = s.Phone
+		}
+		contacts[s.ID] = seals.Seal(s.ID, k)
+	}
+	name := fmt.Sprintf("%s-%d-%d", r.job.ID, r.job.Run, r.job.Lists)
+	if err := errors.Join(r.stores.Add(r.t.Context(), "a", name, people), r.stores.AddContacts(r.t.Context(), "a", name, contacts)); err != nil {
+		r.t.Fatal(err)
+	}
 }
 
 // sale is an old order. Members are added to those that every order has.
@@ -505,6 +525,7 @@ func TestWriterById(t *testing.T) {
 	if err := r.rule.Load(strings.NewReader(in)); err != nil {
 		t.Fatal(err)
 	}
+	r.list(nil)
 	r.drive(r.body("p1", byContact(1, 9999), byMail(2, 0), byContact(3, 9999)))
 	r.has(map[int64][]string{255939999: {"1", "3"}, firstCustomer: {"2"}})
 }
@@ -1119,11 +1140,63 @@ func TestWriterResend(t *testing.T) {
 	r.quiet()
 }
 
+// Contacts cost no request, those that Rule has and those that it does not: of a
+// shop that has changed its CRM nearly all orders name the latter, and a miss for
+// each would use up Rule's share of errors.
+func TestWriterContacts(t *testing.T) {
+	t.Parallel()
+	r := newWriterRig(t, rigOptions{customers: 60})
+	var orders []json.RawMessage
+	want := map[int64][]string{}
+	for n := range 60 {
+		id := int64(1000 + 5*n)
+		orders = append(orders,
+			byContact(id, n),
+			sale(id+1, map[string]any{"additionaldata": map[string]any{"customcrm-contactid": fmt.Sprint(1000 + n)}}), // of another CRM, and nothing else
+			sale(id+2, map[string]any{"email": customerMail(n), "additionaldata": map[string]any{"customcrm-contactid": fmt.Sprint(2000 + n)}}),
+		)
+		want[int64(firstCustomer+n)] = []string{fmt.Sprint(id), fmt.Sprint(id + 2)}
+	}
+	if err := r.work(r.body("p1", orders...)); err != nil {
+		t.Fatal(err)
+	}
+	if n := len(r.rule.Requests()); n != 2 {
+		t.Errorf("%d requests, want one for the first order of each customer and one for the second", n)
+	}
+	r.has(want)
+	if p := r.part("p1"); p.Written != 120 || p.Skipped[history.NotInRule] != 60 {
+		t.Errorf("part %+v", p)
+	}
+}
+
+// A shop that has renewed its API key since the listing: what was sealed with the
+// old one cannot be read, and Rule is asked.
+func TestWriterRenewedKey(t *testing.T) {
+	t.Parallel()
+	r := newWriterRig(t, rigOptions{customers: 3})
+	foreign, err := history.NewSeals("a", r.client.Session("the-old-key", time.Time{}, nil))
+	if err != nil {
+		t.Fatal(err)
+	}
+	contacts := map[int64][]byte{}
+	for n := range int64(3) {
+		contacts[firstCustomer+n] = foreign.Seal(firstCustomer+n, customer.Key{Email: "another@example.com"})
+	}
+	if err := r.stores.AddContacts(t.Context(), "a", r.job.ID+"-1-1", contacts); err != nil {
+		t.Fatal(err)
+	}
+	r.drive(r.body("p1", byContact(1, 0), byContact(2, 1), byContact(3, 0), byContact(4, 9)))
+	r.has(map[int64][]string{firstCustomer: {"1", "3"}, firstCustomer + 1: {"2"}})
+}
+
 // Rule's budget is left to the tills, and the part goes on when there is room.
 func TestWriterLeavesRoom(t *testing.T) {
 	t.Parallel()
 	r := newWriterRig(t, rigOptions{customers: 60, server: fakerule.Options{Budget: 20}})
-	orders, _ := shopping(60) // 15 lookups and several calls
+	orders := []json.RawMessage{}
+	for n := range 15 { // a call for each
+		orders = append(orders, byMail(int64(4000+n), 1))
+	}
 	body := r.body("p1", orders...)
 	err := r.work(body)
 	if fault.KindOf(err) != fault.Busy {
@@ -1261,9 +1334,7 @@ func TestWriterNextRun(t *testing.T) {
 	for n := range 4 {
 		known[history.DigestOf("a", customer.Key{Email: customerMail(n)})] = int64(firstCustomer + n)
 	}
-	if err := r.stores.Add(t.Context(), "a", r.job.ID+"-2", known); err != nil {
-		t.Fatal(err)
-	}
+	r.list(known)
 	r.drive(r.body("p9", byMail(1, 0), byMail(2, 1), byMail(3, 2)))
 	if p := r.part("p9"); p.Written != 1 || p.Already != 2 {
 		t.Errorf("part %+v", p)

@@ -8,6 +8,7 @@ package rule
 import (
 	"bytes"
 	"context"
+	"crypto/hkdf"
 	"crypto/sha256"
 	"crypto/tls"
 	"encoding/json"
@@ -381,4 +382,10 @@ func routeName(path string) string {
 		}
 	}
 	return strings.Join(parts, "/")
+}
+
+// Derive returns a key of 32 bytes for a purpose. It is always the same for one
+// API key, and nobody can make it who does not have that.
+func (s *Session) Derive(purpose string) ([]byte, error) {
+	return hkdf.Key(sha256.New, []byte(s.key), nil, purpose, sha256.Size)
 }
