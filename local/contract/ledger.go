@@ -331,6 +331,25 @@ func Ledger(t *testing.T, open func(t *testing.T) order.Ledger) {
 		}
 	})
 
+	t.Run("reopened, and known to be written", func(t *testing.T) {
+		t.Parallel()
+		l := ledgerOf(t, open)
+		l.mine("a", at(0), minute)
+		l.note("a", 4711, at(0))
+		l.finish("a", order.Sent, "backfill 1", false, at(time.Second))
+		done := l.get()
+		for range 2 {
+			if err := l.Reopen(t.Context(), l.k, at(minute), true); err != nil {
+				t.Fatalf("Reopen: %v", err)
+			}
+			done.State, done.Reason, done.Uncertain, done.Updated = order.Queued, "", true, at(minute)
+			l.want(done)
+		}
+		if c := l.mine("b", at(time.Hour), minute); c.Subscriber != 4711 || !c.Uncertain {
+			t.Errorf("Claim = %+v, want one that asks Rule first", c)
+		}
+	})
+
 	t.Run("an attempt cannot end as something else", func(t *testing.T) {
 		t.Parallel()
 		l := ledgerOf(t, open)
@@ -352,7 +371,7 @@ func Ledger(t *testing.T, open func(t *testing.T) order.Ledger) {
 		wantUnavailable(t, "Claim", err)
 		wantUnavailable(t, "Note", l.Note(ctx, l.k, "a", 1, start))
 		wantUnavailable(t, "Finish", l.Finish(ctx, l.k, "a", order.Sent, "", false, start))
-		wantUnavailable(t, "Reopen", l.Reopen(ctx, l.k, start))
+		wantUnavailable(t, "Reopen", l.Reopen(ctx, l.k, start, false))
 		_, _, err = l.Get(ctx, l.k)
 		wantUnavailable(t, "Get", err)
 		if _, ok, err := l.Get(t.Context(), l.k); ok || err != nil {
@@ -396,7 +415,8 @@ func sequence(t *rapid.T, l order.Ledger) {
 			}
 		},
 		"reopen": func(t *rapid.T) {
-			if err := l.Reopen(ctx, k, now); err != nil {
+			written := rapid.Bool().Draw(t, "written")
+			if err := l.Reopen(ctx, k, now, written); err != nil {
 				t.Fatalf("Reopen: %v", err)
 			}
 			if model == nil || !model.Updated.Before(now) {
@@ -405,6 +425,7 @@ func sequence(t *rapid.T, l order.Ledger) {
 			switch model.State {
 			case order.Sent, order.Skipped, order.Failed:
 				model.State, model.Reason, model.Updated = order.Queued, "", now
+				model.Uncertain = model.Uncertain || written
 			}
 		},
 		"claim": func(t *rapid.T) {
@@ -497,7 +518,7 @@ func (l *ledger) queue(now time.Time) {
 
 func (l *ledger) reopen(now time.Time) {
 	l.t.Helper()
-	if err := l.Reopen(l.t.Context(), l.k, now); err != nil {
+	if err := l.Reopen(l.t.Context(), l.k, now, false); err != nil {
 		l.t.Fatalf("Reopen: %v", err)
 	}
 }

@@ -111,8 +111,9 @@ func (l *Ledger) Finish(ctx context.Context, k order.Key, attempt string, s orde
 }
 
 // Reopen makes an order that was Sent, Skipped or Failed before now Queued again;
-// it keeps its subscriber and its history. Any other order is left as it is.
-func (l *Ledger) Reopen(ctx context.Context, k order.Key, now time.Time) error {
+// it keeps its subscriber and its history, and is Uncertain if written. Any other
+// order is left as it is.
+func (l *Ledger) Reopen(ctx context.Context, k order.Key, now time.Time, written bool) error {
 	err := l.do(ctx, l.Fail, "Reopen", func() error {
 		r, ok := l.records[k]
 		if !ok || !r.Updated.Before(milli(now)) {
@@ -121,6 +122,7 @@ func (l *Ledger) Reopen(ctx context.Context, k order.Key, now time.Time) error {
 		switch r.State {
 		case order.Sent, order.Skipped, order.Failed:
 			r.State, r.Updated, r.Reason = order.Queued, milli(now), ""
+			r.Uncertain = r.Uncertain || written
 			l.records[k] = r
 		}
 		return nil

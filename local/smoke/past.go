@@ -113,12 +113,13 @@ func backfilled(ctx context.Context, to *dynamo.History, shop, function string) 
 		return to.Put(ctx, j)
 	case "history-worker":
 		j.Phase, j.Cursor, j.People, j.Step = history.Writing, j.Last, 2, 5
+		j.ListedAt, j.Lists = at(9, 5), 1
 		j.Parts, j.Read, j.Matched = []string{"EXAMPLEPART"}, 2, 2
 		j.Months = map[string]history.Month{"2024-03": {Sitoo: 2}}
 		if err := to.Put(ctx, j); err != nil {
 			return err
 		}
-		return to.Add(ctx, shop, j.ID+"-1", map[history.Digest]int64{
+		return to.Add(ctx, shop, j.ID+"-1-1", map[history.Digest]int64{
 			history.DigestOf(shop, customer.Key{Email: "kund.ett@example.com"}):  255934461,
 			history.DigestOf(shop, customer.Key{Email: "kund.fyra@example.com"}): 255934464,
 		})

@@ -114,7 +114,8 @@ func TestExpressions(t *testing.T) {
 		"Claim":                claimErr,
 		"Note":                 ledger.Note(t.Context(), key, "a", 1, now),
 		"Finish":               ledger.Finish(t.Context(), key, "a", order.Sent, "", false, now),
-		"Reopen":               ledger.Reopen(t.Context(), key, now),
+		"Reopen":               ledger.Reopen(t.Context(), key, now, false),
+		"Reopen what is there": ledger.Reopen(t.Context(), key, now, true),
 		"Put":                  books.Put(t.Context(), customer, bonus.Book{}),
 		"Put again":            books.Put(t.Context(), customer, bonus.Book{Rev: 1}),
 		"Create an import":     imports.Create(t.Context(), bonus.Import{Account: "shop", ID: "file"}),
@@ -128,7 +129,7 @@ func TestExpressions(t *testing.T) {
 			t.Errorf("%s: %v", op, err)
 		}
 	}
-	if checked != 31 {
-		t.Errorf("%d expressions were checked, want 31: a claim has two", checked)
+	if checked != 32 {
+		t.Errorf("%d expressions were checked, want 32: a claim has two", checked)
 	}
 }

@@ -152,19 +152,22 @@ func (l *Ledger) Finish(ctx context.Context, k order.Key, attempt string, s orde
 }
 
 // Reopen makes an order that was Sent, Skipped or Failed before now Queued again;
-// it keeps its subscriber and its history. Any other order, and one the ledger
-// does not know, is left as it is.
-func (l *Ledger) Reopen(ctx context.Context, k order.Key, now time.Time) error {
-	_, _, err := l.update(ctx, k,
-		"SET #state = :to, #updated = :now REMOVE #reason",
-		"#state IN (:sent, :skipped, :failed) AND #updated < :now",
-		item{
-			":to":      text(string(order.Queued)),
-			":sent":    text(string(order.Sent)),
-			":skipped": text(string(order.Skipped)),
-			":failed":  text(string(order.Failed)),
-			":now":     moment(now),
-		})
+// it keeps its subscriber and its history, and is Uncertain if written. Any other
+// order, and one the ledger does not know, is left as it is.
+func (l *Ledger) Reopen(ctx context.Context, k order.Key, now time.Time, written bool) error {
+	update := "SET #state = :to, #updated = :now REMOVE #reason"
+	values := item{
+		":to":      text(string(order.Queued)),
+		":sent":    text(string(order.Sent)),
+		":skipped": text(string(order.Skipped)),
+		":failed":  text(string(order.Failed)),
+		":now":     moment(now),
+	}
+	if written {
+		update = "SET #state = :to, #updated = :now, #uncertain = :written REMOVE #reason"
+		values[":written"] = &types.AttributeValueMemberBOOL{Value: true}
+	}
+	_, _, err := l.update(ctx, k, update, "#state IN (:sent, :skipped, :failed) AND #updated < :now", values)
 	return wrap(err, "reopen", k)
 }
 

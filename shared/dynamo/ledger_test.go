@@ -50,7 +50,7 @@ func TestLedgerFailures(t *testing.T) {
 				"Claim":  claimErr,
 				"Note":   l.Note(t.Context(), key, "a", 1, now),
 				"Finish": l.Finish(t.Context(), key, "a", order.Sent, "", false, now),
-				"Reopen": l.Reopen(t.Context(), key, now),
+				"Reopen": l.Reopen(t.Context(), key, now, false),
 				"Get":    getErr,
 			} {
 				if got := fault.KindOf(err); err == nil || got != tt.want {
@@ -90,7 +90,7 @@ func TestLedgerLostAnswers(t *testing.T) {
 	t.Run("Reopen", func(t *testing.T) {
 		t.Parallel()
 		for _, there := range []item{{"state": s("queued"), "updated": n(nowMilli)}, mine, nil} {
-			if err := dynamo.NewLedger(updates(t, there), "ledger").Reopen(t.Context(), key, now); err != nil {
+			if err := dynamo.NewLedger(updates(t, there), "ledger").Reopen(t.Context(), key, now, false); err != nil {
 				t.Errorf("Reopen of %v = %v, want nil", there["state"], err)
 			}
 		}

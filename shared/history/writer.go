@@ -23,8 +23,8 @@ import (
 
 const (
 	// settle is how long Rule is given to work through a call whose answer was
-	// lost, before it is asked which orders it has: it works large calls later.
-	settle = 15 * time.Minute
+	// lost.
+	settle = order.Settle
 	// lease is how long a call's orders are held: as long as a delivery lasts and
 	// Rule may need to settle. Until then nobody, not a live delivery either, is
 	// to look for an entry that may still be on its way.
@@ -77,7 +77,7 @@ type Writer struct {
 const (
 	// byPrefix begins what the ledger says of an order that history has in hand,
 	// and attemptPrefix the ids of its attempts.
-	byPrefix      = "backfill "
+	byPrefix      = order.QuietPrefix
 	attemptPrefix = "history-"
 )
 
@@ -1041,7 +1041,7 @@ func (t *task) resend(ctx context.Context, o *old, k order.Key) (done bool, err 
 		t.hold(o, due)
 		return true, nil
 	}
-	if err := t.Ledger.Reopen(ctx, k, at); err != nil {
+	if err := t.Ledger.Reopen(ctx, k, at, false); err != nil {
 		return false, fmt.Errorf("open order again: %w", err)
 	}
 	return false, nil

@@ -27,6 +27,21 @@ const SchemaVersion = 1
 // comes back finds the order free.
 const Lease = 60 * time.Second
 
+const (
+	// Settle is how long Rule is given to work through a call for many customers,
+	// before it is asked which orders it has: it works large calls later, and how
+	// much later is not published.
+	Settle = 15 * time.Minute
+	// QuietPrefix begins what the ledger says of an order that a backfill has in
+	// hand or has sent: see Mode.By.
+	QuietPrefix = "backfill "
+	// receiptFor is how long after its purchase an order that a backfill found
+	// first still starts the automations, once the till's own copy comes.
+	receiptFor = 72 * time.Hour
+	// lookAgain is how often Rule is asked for an order of a large call.
+	lookAgain = time.Minute
+)
+
 // Person is whom an order names. Sitoo's orders have no mobile member; phone is
 // whatever number the till had.
 type Person struct {
@@ -134,13 +149,21 @@ func (d *Deliverer) Quietly(ctx context.Context, a account.Account, r *rule.Sess
 
 func (d *Deliverer) deliver(ctx context.Context, a account.Account, r *rule.Session, o sitoo.Order, attempt string, m Mode) error {
 	k := Key{Account: a.ID, Order: o.ID}
-	claim, err := d.Ledger.Claim(ctx, k, attempt, d.Now(), Lease)
+	at := d.Now()
+	claim, err := d.Ledger.Claim(ctx, k, attempt, at, Lease)
+	if err == nil && !m.Quiet && overtaken(claim.Record, o) {
+		if err := d.follow(ctx, r, claim.Record, at); err != nil {
+			return err
+		}
+		claim, err = d.Ledger.Claim(ctx, k, attempt, d.Now(), Lease)
+	}
 	if err != nil {
 		return fmt.Errorf("claim order: %w", err)
 	}
 	if !claim.Mine {
 		if claim.State == Working {
-			return &fault.Error{Kind: fault.Busy, Message: "Another attempt is at work on this order.", RetryAt: claim.Lease.Add(time.Second)}
+			// A backfill holds an order for longer than it takes it, as a rule.
+			return &fault.Error{Kind: fault.Busy, Message: "Another attempt is at work on this order.", RetryAt: earlier(claim.Lease.Add(time.Second), d.Now().Add(lookAgain))}
 		}
 		return nil
 	}
@@ -163,6 +186,36 @@ func (d *Deliverer) deliver(ctx context.Context, a account.Account, r *rule.Sess
 		return errors.Join(fmt.Errorf("note in the ledger that order is %s: %w", state, ferr), err)
 	}
 	return err
+}
+
+func earlier(a, b time.Time) time.Time {
+	if a.Before(b) {
+		return a
+	}
+	return b
+}
+
+// overtaken reports whether a backfill has brought an order into Rule before the
+// till's copy of it came, which is to be told by its automations all the same.
+func overtaken(rec Record, o sitoo.Order) bool {
+	return rec.State == Sent && strings.HasPrefix(rec.Reason, QuietPrefix) && rec.Subscriber != 0 && rec.Updated.Sub(o.Date) < receiptFor
+}
+
+// follow lets the live delivery of an order that was overtaken go on: with what
+// the entry is not, or without it where Rule turns out not to have one. at is
+// when the ledger was asked, so that what another delivery has done since stays.
+func (d *Deliverer) follow(ctx context.Context, r *rule.Session, rec Record, at time.Time) error {
+	_, found, err := r.FindEntry(ctx, rec.Subscriber, Group, fieldOrderID, strconv.FormatInt(rec.Order, 10))
+	if err != nil {
+		return err
+	}
+	if settled := rec.Updated.Add(Settle); !found && at.Before(settled) {
+		return &fault.Error{Kind: fault.Busy, Message: "Rule is at work on the backfill's call that holds this order.", RetryAt: earlier(settled, at.Add(lookAgain))}
+	}
+	if err := d.Ledger.Reopen(ctx, rec.Key, at, found); err != nil {
+		return fmt.Errorf("open order that a backfill has sent: %w", err)
+	}
+	return nil
 }
 
 // hopeless reports whether the same order would fail again for the same reason.

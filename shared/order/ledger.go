@@ -76,10 +76,12 @@ type Ledger interface {
 	// the same. ErrLost if the lease is another's.
 	Finish(ctx context.Context, k Key, attempt string, s State, reason string, uncertain bool, now time.Time) error
 	// Reopen makes an order that was Sent, Skipped or Failed before now Queued
-	// again, for one whose entry turns out not to be in Rule. It keeps its
-	// subscriber and its history; any other order, and one the ledger does not
-	// know, is left as it is, which is not an error.
-	Reopen(ctx context.Context, k Key, now time.Time) error
+	// again: for one whose entry turns out not to be in Rule, or with written for
+	// one whose entry is there and something else is to be done, so that the next
+	// attempt asks Rule for it. It keeps its subscriber and its history; any other
+	// order, and one the ledger does not know, is left as it is, which is not an
+	// error.
+	Reopen(ctx context.Context, k Key, now time.Time, written bool) error
 	// Get returns the record, ok false if the ledger has none.
 	Get(ctx context.Context, k Key) (r Record, ok bool, err error)
 }
