@@ -55,6 +55,10 @@ type Parts struct {
 	Log    *slog.Logger
 	Now    func() time.Time
 	Budget time.Duration // see spi.Edge
+	// Jitter spreads retries, see worker.Edge, and Claims is how many orders
+	// history-worker holds at once, see history.Writer. Both may be left zero.
+	Jitter func(n time.Duration) time.Duration
+	Claims int
 }
 
 // History is where jobs are kept, and who is in Rule while they run.
@@ -138,7 +142,7 @@ func BonusRestore(p Parts) lambda.Handler { return p.edge().BonusRestore(p.bonus
 // SyncsDelay and DeadLetters.
 func BonusSyncWorker(p Parts) lambda.Handler {
 	service, directory := p.bonus(), p.directory()
-	edge := &worker.Edge{Queue: p.SyncsDelay, DeadLetters: p.DeadLetters, Log: p.Log, Now: p.Now}
+	edge := &worker.Edge{Queue: p.SyncsDelay, DeadLetters: p.DeadLetters, Log: p.Log, Now: p.Now, Jitter: p.Jitter}
 	return edge.Handler("bonuscheck-sync-worker", func(ctx context.Context, d *worker.Delivery) error {
 		m, err := bonus.DecodeMessage(d.Body)
 		d.Note("account", m.Account, "subscriber", m.Subscriber, "request", m.Request)
@@ -179,7 +183,7 @@ func BonusImportWorker(p Parts) lambda.Handler {
 		},
 	}
 	edge := &worker.Edge{
-		Queue: p.ImportPartsDelay, DeadLetters: p.DeadLetters, Log: p.Log, Now: p.Now, MaxWait: maxWait,
+		Queue: p.ImportPartsDelay, DeadLetters: p.DeadLetters, Log: p.Log, Now: p.Now, MaxWait: maxWait, Jitter: p.Jitter,
 		Aside: func(ctx context.Context, d *worker.Delivery, cause error) error { return w.GiveUp(ctx, d.Body, cause) },
 	}
 	return edge.Handler("bonuscheck-import-worker", func(ctx context.Context, d *worker.Delivery) error {
@@ -262,7 +266,7 @@ func BackfillWorker(p Parts) lambda.Handler {
 		Phones: p.Phones, Log: p.Log, Now: p.Now, NewID: rand.Text,
 	}
 	edge := &worker.Edge{
-		Queue: p.StepsDelay, DeadLetters: p.DeadLetters, Log: p.Log, Now: p.Now, MaxWait: maxWait,
+		Queue: p.StepsDelay, DeadLetters: p.DeadLetters, Log: p.Log, Now: p.Now, MaxWait: maxWait, Jitter: p.Jitter,
 		Aside: func(ctx context.Context, d *worker.Delivery, cause error) error { return b.GiveUp(ctx, d.Body, cause) },
 	}
 	return edge.Handler("backfill-worker", func(ctx context.Context, d *worker.Delivery) error {
@@ -277,10 +281,10 @@ func BackfillWorker(p Parts) lambda.Handler {
 func HistoryWorker(p Parts) lambda.Handler {
 	w := &history.Writer{
 		Jobs: p.History, People: p.History, Ledger: p.Ledger, Directory: people{p, p.directory()}, Phones: p.Phones, Log: p.Log, Now: p.Now,
-		Deliverer: p.deliverer(),
+		Deliverer: p.deliverer(), AtOnce: p.Claims,
 	}
 	edge := &worker.Edge{
-		Queue: p.OldOrdersDelay, DeadLetters: p.DeadLetters, Log: p.Log, Now: p.Now, MaxWait: maxWait,
+		Queue: p.OldOrdersDelay, DeadLetters: p.DeadLetters, Log: p.Log, Now: p.Now, MaxWait: maxWait, Jitter: p.Jitter,
 		Aside: func(ctx context.Context, d *worker.Delivery, cause error) error { return w.GiveUp(ctx, d.Body, cause) },
 	}
 	return edge.Handler("history-worker", func(ctx context.Context, d *worker.Delivery) error {
@@ -306,7 +310,7 @@ func OrderWorker(p Parts) lambda.Handler {
 		Deliverer: p.deliverer(), Directory: directory, Rule: p.Rule,
 	}
 	edge := &worker.Edge{
-		Queue: p.OrdersDelay, DeadLetters: p.DeadLetters, Log: p.Log, Now: p.Now,
+		Queue: p.OrdersDelay, DeadLetters: p.DeadLetters, Log: p.Log, Now: p.Now, Jitter: p.Jitter,
 		Aside: func(ctx context.Context, d *worker.Delivery, cause error) error {
 			return w.GiveUp(ctx, d.Body, d.Attempt, cause)
 		},

@@ -29,14 +29,16 @@ const (
 	// Rule may need to settle. Until then nobody, not a live delivery either, is
 	// to look for an entry that may still be on its way.
 	lease = settle + 6*time.Minute
-	// claimsAtOnce bounds how many ledger items are written at a time.
-	claimsAtOnce = 16
+	// atOnce is how many ledger items are written at a time.
+	atOnce = 16
 	// lastCall is how much of a delivery's time a call to Rule needs, lastOrder
 	// how much an order that goes by itself does.
 	lastCall  = 30 * time.Second
 	lastOrder = order.Lease - 10*time.Second
 	// maxCall is how many orders go to Rule in one call.
 	maxCall = 1000
+	// lag is the default of Writer.Lag.
+	lag = 3 * time.Second
 	// fewErrors is how many errors in 10 minutes say nothing of their share: at
 	// the beginning one refused call would be all of it.
 	fewErrors = 12
@@ -72,6 +74,13 @@ type Writer struct {
 	Phones    customer.Phones
 	Log       *slog.Logger
 	Now       func() time.Time
+	// AtOnce is how many ledger items are written at a time, 0 for 16.
+	AtOnce int
+	// Lag is how long after its answer Rule has carried out a large call, 0 for 3 s
+	// (assumed): until then no small one is sent, which would overtake it.
+	Lag time.Duration
+
+	large sync.Map // account id -> time.Time: when this process's last large call ended
 }
 
 const (
@@ -175,7 +184,7 @@ func (w *Writer) GiveUp(ctx context.Context, body string, cause error) error {
 			open = append(open, &t.orders[i])
 		}
 	}
-	if err := each(open, func(o *old) error { return t.giveUp(ctx, o, why) }); err != nil {
+	if err := t.each(open, func(o *old) error { return t.giveUp(ctx, o, why) }); err != nil {
 		return err
 	}
 	if err := w.Jobs.SavePart(ctx, m.Account, m.Job, m.Run, t.result()); err != nil {
@@ -629,36 +638,61 @@ func (t *task) introduce(ctx context.Context, orders []*old) error {
 	return err
 }
 
-// next returns the orders of the next call: one for each of the customers with
-// the most orders left, the oldest of them. So the calls grow, and all but the
-// last are as small as can be: Rule works large calls later than small ones, and
-// an order must not overtake an older one of its customer.
+// next returns the orders of the next call: of each customer in it the oldest
+// that is left. As few calls as can be, one for each order of whoever has the
+// most; and all of about the same size, filled up with those who have fewer:
+// Rule works large calls later than small ones, and an order must not overtake
+// an older one of its customer.
 func (t *task) next() (call []*old) {
-	left, most := map[int64]int{}, 0
-	for i := range t.orders {
-		if o := &t.orders[i]; o.outcome == "" && !t.waits(o) {
-			left[o.sub]++
-			most = max(most, left[o.sub])
-		}
-	}
+	left, total, most := map[int64]int{}, 0, 0
+	var oldest []*old
 	once := map[int64]bool{} // one order could be there twice, as two customers'
 	for i := range t.orders {
 		o := &t.orders[i]
-		if o.outcome != "" || left[o.sub] != most || once[o.ID] || t.waits(o) {
+		if o.outcome != "" || t.waits(o) {
 			continue
 		}
-		left[o.sub], once[o.ID] = 0, true
-		if call = append(call, o); len(call) == maxCall {
+		total++
+		if left[o.sub]++; left[o.sub] == 1 && !once[o.ID] {
+			oldest, once[o.ID] = append(oldest, o), true
+		}
+		most = max(most, left[o.sub])
+	}
+	slices.SortStableFunc(oldest, func(a, b *old) int { return cmp.Compare(left[b.sub], left[a.sub]) })
+	for _, o := range oldest {
+		if len(call) == maxCall || left[o.sub] < most && len(call)*most >= total {
 			break
 		}
+		call = append(call, o)
 	}
 	return call
 }
 
+// inTurn waits, before what Rule carries out at once, until it has carried out
+// the account's last large call.
+func (t *task) inTurn(ctx context.Context) error {
+	last, ok := t.large.Load(t.account.ID)
+	if !ok {
+		return nil
+	}
+	wait := time.Until(last.(time.Time).Add(cmp.Or(t.Lag, lag)))
+	if wait <= 0 {
+		return nil
+	}
+	timer := time.NewTimer(wait)
+	defer timer.Stop()
+	select {
+	case <-timer.C:
+		return nil
+	case <-ctx.Done():
+		return &fault.Error{Kind: fault.Busy, Message: "goes on at once", RetryAt: t.Now()}
+	}
+}
+
 // each runs do for orders, some at a time, and returns the first error.
-func each(orders []*old, do func(o *old) error) error {
+func (w *Writer) each(orders []*old, do func(o *old) error) error {
 	errs := make([]error, len(orders))
-	slots := make(chan struct{}, claimsAtOnce)
+	slots := make(chan struct{}, cmp.Or(w.AtOnce, atOnce))
 	var wg sync.WaitGroup
 	for i, o := range orders {
 		slots <- struct{}{}
@@ -755,6 +789,13 @@ func (t *task) append(ctx context.Context, orders []*old) error {
 	for i, o := range orders {
 		list[i] = rule.Upsert{Email: o.who.Email, Phone: o.who.Phone, Fields: o.fields}
 	}
+	if len(list) <= rule.BulkLimit {
+		if err := t.inTurn(ctx); err != nil {
+			return err
+		}
+	} else {
+		defer func() { t.large.Store(t.account.ID, time.Now()) }()
+	}
 	_, err := t.rule.AppendMany(ctx, list, []string{customer.Tag})
 	return err
 }
@@ -795,7 +836,7 @@ func (t *task) without(ctx context.Context, orders []*old, e *rule.Error) (rest,
 // the others are settled, or held elsewhere. After an error, free lets go of
 // what was taken.
 func (t *task) claim(ctx context.Context, orders []*old) error {
-	err := each(orders, func(o *old) error {
+	err := t.each(orders, func(o *old) error {
 		k := order.Key{Account: t.account.ID, Order: o.ID}
 		rec, known, err := t.Ledger.Get(ctx, k)
 		if err != nil {
@@ -839,7 +880,7 @@ func (t *task) claim(ctx context.Context, orders []*old) error {
 			}
 		}
 	}
-	return each(orders, func(o *old) error {
+	return t.each(orders, func(o *old) error {
 		if !o.mine {
 			return nil
 		}
@@ -932,7 +973,7 @@ func number(o *old) string { return strconv.FormatInt(o.ID, 10) }
 func (t *task) sent(ctx context.Context, orders []*old) error {
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), 20*time.Second)
 	defer cancel()
-	return each(orders, func(o *old) error {
+	return t.each(orders, func(o *old) error {
 		o.mine = false // if the ledger does not hear of it, it stays held: it may not be freed as if nothing were
 		if err := t.Ledger.Finish(ctx, o.claim.Key, t.attempt, order.Sent, by(t.m.Job), false, t.Now()); err != nil {
 			return fmt.Errorf("note that order is sent: %w", err)
@@ -946,7 +987,7 @@ func (t *task) sent(ctx context.Context, orders []*old) error {
 func (t *task) free(ctx context.Context, orders []*old) error {
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), 20*time.Second)
 	defer cancel()
-	return each(orders, func(o *old) error {
+	return t.each(orders, func(o *old) error {
 		if !o.mine && !o.maybe {
 			return nil
 		}
@@ -983,6 +1024,9 @@ func (t *task) single(ctx context.Context, o *old) error {
 			o.settle(skipped, OnItsWay)
 			return nil
 		}
+	}
+	if err := t.inTurn(ctx); err != nil {
+		return err
 	}
 	// An attempt must be over when its lease is, and this function may run longer.
 	brief, cancel := context.WithTimeout(ctx, lastOrder)

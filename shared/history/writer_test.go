@@ -203,6 +203,7 @@ func newWriterRig(t *testing.T, o rigOptions) *writerRig {
 	phones := phone.Parser("SE")
 	r.writer = &history.Writer{
 		Jobs: r.stores, People: r.stores, Ledger: r.ledger, Directory: writerDirectory{accounts, r}, Phones: phones, Log: log, Now: r.clock,
+		Lag:       -1, // its time stands still
 		Deliverer: &order.Deliverer{Ledger: r.ledger, Accounts: accounts, Phones: phones, Bonus: checks, Now: r.clock, Log: log},
 	}
 	return r
@@ -964,11 +965,11 @@ func TestWriterBesideTheTill(t *testing.T) {
 // its entries, the till's worker neither.
 func TestWriterLateCall(t *testing.T) {
 	t.Parallel()
-	r := newWriterRig(t, rigOptions{customers: 30, server: fakerule.Options{AsyncDelay: 14 * time.Minute}})
-	orders, want := shopping(30)
+	r := newWriterRig(t, rigOptions{customers: withPhone, server: fakerule.Options{AsyncDelay: 14 * time.Minute}})
+	orders, want := shopping(withPhone)
 	once := sync.Once{}
 	r.rule.SetFault(func(q *http.Request, body []byte) (f *fakerule.Fault) {
-		if strings.Count(string(body), `"email"`) > 19 {
+		if strings.Count(string(body), `"fields"`) > 19 {
 			once.Do(func() { f = kinds["502 afterwards"] })
 		}
 		return f
@@ -1012,11 +1013,11 @@ func TestWriterLateCall(t *testing.T) {
 // A doubt lasts until Rule has said what it has.
 func TestWriterDoubtLasts(t *testing.T) {
 	t.Parallel()
-	r := newWriterRig(t, rigOptions{customers: 30})
-	orders, want := shopping(30)
+	r := newWriterRig(t, rigOptions{customers: withPhone, server: fakerule.Options{AsyncDelay: -1}})
+	orders, want := shopping(withPhone)
 	lost, asked := sync.Once{}, 0
 	r.rule.SetFault(func(q *http.Request, body []byte) (f *fakerule.Fault) {
-		if strings.Count(string(body), `"email"`) > 19 {
+		if strings.Count(string(body), `"fields"`) > 19 {
 			lost.Do(func() { f = kinds["answer lost"] })
 		}
 		if strings.Contains(q.URL.Path, "/group/") {

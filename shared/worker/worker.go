@@ -83,6 +83,8 @@ type Edge struct {
 	// messages of its own: how old one may get that is Busy, in place of 48
 	// hours. It comes again at RetryAt then, however often that was so before.
 	MaxWait time.Duration
+	// Jitter returns a duration from 0 up to n at random, rand.N if nil.
+	Jitter func(n time.Duration) time.Duration
 }
 
 // Handler returns the Lambda handler of a worker: partial batches, one
@@ -202,7 +204,11 @@ func (e *Edge) delay(err error, receives int, now time.Time) time.Duration {
 	case fault.Unauthorized:
 		wait = unauthorizedDelay
 	}
-	return min(wait+rand.N(wait/10+1), maxDelay)
+	jitter := e.Jitter
+	if jitter == nil {
+		jitter = rand.N[time.Duration]
+	}
+	return min(wait+jitter(wait/10+1), maxDelay)
 }
 
 // Reason is the attribute of a message that was put aside: why.
