@@ -7,6 +7,7 @@ import (
 	"net/http/httptest"
 	"os"
 	"path/filepath"
+	"strings"
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
@@ -16,6 +17,7 @@ import (
 	"sitoo-rule/local/template"
 	"sitoo-rule/shared/account"
 	"sitoo-rule/shared/app"
+	"sitoo-rule/shared/worker"
 )
 
 // The golden reply of a worker's sample event only says that the message is done
@@ -112,6 +114,99 @@ func TestSampleWork(t *testing.T) {
 				t.Errorf("the part's progress (-want +got):\n%s", diff)
 			}
 		})
+	}
+}
+
+// What each sample message of a backfill comes to: a job, or a reason that says
+// to support what is wrong with it. Nothing of this is in the golden replies.
+func TestSampleBackfills(t *testing.T) {
+	t.Parallel()
+	declared, err := template.Load(filepath.Join(root, "template.yaml"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	var parts app.Parts
+	s, err := stack.New(t.Context(), stack.Options{
+		Template: declared, RuleURL: "http://127.0.0.1:1/api", // nobody asks it
+		Change: func(function string, p *app.Parts) {
+			if function == "backfill-worker" {
+				parts = *p
+			}
+		},
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := addAccount(t.Context(), parts); err != nil {
+		t.Fatal(err)
+	}
+	shop := account.ID(fakerule.DefaultKey)
+	directory := &account.Directory{Store: parts.Accounts, Sealer: parts.Sealer, Log: parts.Log, Now: parts.Now}
+	access := account.SitooAccess{BaseURL: "https://api.mysitoo.com/v2/accounts/90001", AccountID: "90001", Site: 1}
+	a, err := directory.Get(t.Context(), shop)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, _, err := directory.Enter(t.Context(), a, fakerule.DefaultKey, access, "90001-1", "demo-password"); err != nil {
+		t.Fatal(err)
+	}
+	dead, ok := s.Broker.Queue("BackfillDeadLetters")
+	if !ok {
+		t.Fatal("there is no queue BackfillDeadLetters")
+	}
+	paths, err := filepath.Glob(filepath.Join(root, "events", "backfill-worker", "*.json"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	got := map[string]string{}
+	jobs, aside := 0, 0
+	for _, path := range paths {
+		name := strings.TrimSuffix(filepath.Base(path), ".json")
+		payload, err := os.ReadFile(path)
+		if err != nil {
+			t.Fatal(err)
+		}
+		reply, err := s.Invoke(t.Context(), "backfill-worker", payload)
+		if err != nil || string(reply) != `{"batchItemFailures":[]}` {
+			t.Errorf("%s: %s, %v", name, reply, err)
+		}
+		all, err := s.History.List(t.Context(), shop)
+		if err != nil {
+			t.Fatal(err)
+		}
+		letters := dead.Messages()
+		switch {
+		case len(letters) == aside+1 && len(all) == jobs:
+			got[name] = letters[aside].Attributes[worker.Reason]
+		case len(letters) == aside && len(all) == jobs+1:
+			got[name] = "a job"
+		case len(letters) == aside && len(all) == jobs:
+			got[name] = "the job that is under way"
+		default:
+			t.Errorf("%s: %d jobs and %d messages put aside, after %d and %d", name, len(all), len(letters), jobs, aside)
+		}
+		jobs, aside = len(all), len(letters)
+	}
+	want := map[string]string{
+		"1-period": "a job", "2-the-same-again": "the job that is under way", "3-dry-run": "a job",
+		"4-customers-create": "a job", "5-orders": "a job", "6-by-sitooaccount": "a job",
+		"account-and-sitooaccount":            `invalid: sitooaccount: is there beside account; one of the two is expected`,
+		"day-that-does-not-exist":             `invalid: from: is 2024-02-30, a day that does not exist; one of the calendar is expected`,
+		"neither-account":                     `invalid: account: is missing, and so is sitooaccount; one of them is expected: the id of 32 characters 0-9 and a-f that the log lines show, or Sitoo's account id such as "90001"`,
+		"not-json":                            `invalid: The message is not JSON from character 2 on; an object such as {"account":"...","from":"2024-01-01","to":"2024-12-31"} is expected. (invalid character 'a' looking for beginning of object key string)`,
+		"orders-empty":                        `invalid: orders: is an empty list; 1 to 1000 order numbers are expected`,
+		"orders-with-a-text":                  `invalid: orders: has a text in place 2 of 2; numbers without quotation marks are expected, a list such as [210334,210335]`,
+		"orders-with-from":                    `invalid: orders: are there beside from or to; either orders, or from and to, are expected`,
+		"quotation-marks-of-a-word-processor": `invalid: The message is not JSON: character 2 is a quotation mark as word processors make them, where a plain one (") is expected; an object such as {"account":"...","from":"2024-01-01","to":"2024-12-31"} is expected.`,
+		"sitoos-number-as-account":            `invalid: account: is not an account id; the id of 32 characters 0-9 and a-f that the log lines show is expected; Sitoo's own number goes into sitooaccount`,
+		"step-of-no-job":                      `not_found: There is no such job. (get job 000000000000 of account f84b914e31148651ff051f0c357041a6: history: no such job)`,
+		"to-is-before-from":                   `invalid: to: is 2024-01-01 and before from, which is 2024-12-31; the last day is expected`,
+		"unknown-account":                     `not_found: There is no account with the message's account id. (get account 0123456789abcdef0123456789abcdef: account: not found)`,
+		"unknown-member":                      `invalid: dry_run: is not known; account, sitooaccount, from, to, dryrun, orders, customers are`,
+		"unknown-sitoo-account":               `not_found: No shop has entered credentials for this Sitoo account. The merchant does that once, with PUT /sitoo/credentials.`,
+	}
+	if diff := cmp.Diff(want, got); diff != "" {
+		t.Errorf("what came of the messages (-want +got):\n%s", diff)
 	}
 }
 

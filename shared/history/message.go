@@ -11,11 +11,13 @@ import (
 	"fmt"
 	"io"
 	"maps"
+	"math"
 	"regexp"
 	"slices"
 	"strconv"
 	"strings"
 	"time"
+	"unicode/utf8"
 
 	"sitoo-rule/shared/fault"
 	"sitoo-rule/shared/rule"
@@ -28,6 +30,8 @@ const (
 	maxUnpacked = 4 * maxPartSize
 	// maxYears is the longest period of a job.
 	maxYears = 30
+	// The years that a period may touch.
+	firstYear, lastYear = 1990, 2200
 )
 
 // Start is what support posts to begin a backfill.
@@ -49,7 +53,14 @@ type Step struct {
 func (s Step) Dedup() string { return fmt.Sprintf("%s-%d-%d", s.Job, s.Run, s.Step) }
 
 // DecodeBackfill reads a message of the backfill queue: one of the two is not
-// nil. The error is fault.Invalid, with a sentence for support.
+// nil. The error is fault.Invalid, with a sentence for support, who see nothing
+// else of it than the attribute reason of the message that was put aside.
+//
+// events/backfill-worker/schema/message.json describes what support posts. What
+// it allows is taken here, but for what a schema cannot say: a day that does not
+// exist, and a period that ends before it begins or is too long. Beyond it, null
+// stands for a member that is left out, so does an empty text, and blanks around
+// a text do not count.
 func DecodeBackfill(body string) (*Start, *Step, error) {
 	var members map[string]json.RawMessage
 	err := json.Unmarshal([]byte(body), &members)
@@ -57,7 +68,8 @@ func DecodeBackfill(body string) (*Start, *Step, error) {
 		err = errors.New("it is null")
 	}
 	if err != nil {
-		return nil, nil, fault.Wrap(fault.Invalid, err, `The message is not a JSON object; one such as {"account":"...","from":"2024-01-01","to":"2024-12-31"} is expected.`)
+		says, cause := noObject(body, err)
+		return nil, nil, &fault.Error{Kind: fault.Invalid, Message: "The message " + says + `; an object such as {"account":"...","from":"2024-01-01","to":"2024-12-31"} is expected.`, Err: cause}
 	}
 	if _, ok := members["step"]; ok {
 		var s Step
@@ -66,7 +78,7 @@ func DecodeBackfill(body string) (*Start, *Step, error) {
 			err = errors.New("account, job, run or step is missing")
 		}
 		if err != nil {
-			return nil, nil, fault.Wrap(fault.Invalid, err, "The message is neither what support posts nor what a job posts to itself.")
+			return nil, nil, &fault.Error{Kind: fault.Invalid, Member: "step", Message: "is only in what a job posts to itself, and this is no such message; what support posts has no member step", Err: err}
 		}
 		return nil, &s, nil
 	}
@@ -74,51 +86,115 @@ func DecodeBackfill(body string) (*Start, *Step, error) {
 	return s, nil, err
 }
 
+// noObject says what is wrong with a message that is not a JSON object; err is
+// what json says, which is returned where it tells more.
+func noObject(body string, err error) (says string, cause error) {
+	trimmed := strings.TrimSpace(body)
+	if trimmed == "" {
+		return "is empty", nil
+	}
+	syntax, ok := errors.AsType[*json.SyntaxError](err)
+	switch {
+	case !ok:
+		return "is " + kind(json.RawMessage(trimmed)) + " and not a JSON object", nil
+	case syntax.Error() == "unexpected end of JSON input":
+		return "is not JSON: it breaks off, a quotation mark, ] or } is missing at its end", nil
+	}
+	at := min(max(int(syntax.Offset)-1, 0), len(body)) // the offset counts bytes, the odd one too
+	place := utf8.RuneCountInString(body[:at]) + 1
+	switch odd, _ := utf8.DecodeRuneInString(body[at:]); {
+	case strings.ContainsRune("“”„‟‘’«»", odd):
+		return fmt.Sprintf(`is not JSON: character %d is a quotation mark as word processors make them, where a plain one (") is expected`, place), nil
+	case odd >= utf8.RuneSelf:
+		err = nil // it names the byte as if that were a letter
+	}
+	return fmt.Sprintf("is not JSON from character %d on", place), err
+}
+
+// kind says what a JSON value is, for a sentence.
+func kind(v json.RawMessage) string {
+	switch v[0] {
+	case '"':
+		return "a text"
+	case '[':
+		return "a list"
+	case '{':
+		return "an object"
+	case 't', 'f', 'n':
+		return string(v)
+	default:
+		return "a number"
+	}
+}
+
 // known are the members of what support posts.
 var known = []string{"account", "sitooaccount", "from", "to", "dryrun", "orders", "customers"}
 
-var accountID = regexp.MustCompile(`^[0-9a-f]{32}$`)
+var (
+	accountID = regexp.MustCompile(`^[0-9a-f]{32}$`)
+	// sitooID is what Sitoo's account ids are like where credentials are entered.
+	sitooID = regexp.MustCompile(`^[A-Za-z0-9][A-Za-z0-9_-]{0,39}$`)
+	digits  = regexp.MustCompile(`^[0-9]+$`)
+	dayForm = regexp.MustCompile(`^[0-9]{4}-[0-9]{2}-[0-9]{2}$`)
+)
+
+// What sentences say is expected.
+const (
+	ourAccount   = "the id of 32 characters 0-9 and a-f that the log lines show"
+	sitooAccount = `Sitoo's account id such as "90001"`
+	someDay      = `a day such as "2024-01-31"`
+	someOrders   = "a list such as [210334,210335]"
+)
 
 func decodeStart(members map[string]json.RawMessage) (*Start, error) {
 	for _, name := range slices.Sorted(maps.Keys(members)) {
 		if !slices.Contains(known, name) {
 			return nil, fault.Bad(cmp.Or(cut(name, 40), `""`), "is not known; %s are", strings.Join(known, ", "))
 		}
+		if string(members[name]) == "null" {
+			delete(members, name)
+		}
 	}
-	var s Start
-	text := func(name string) (string, error) {
+	// text returns a member, "" if it is left out.
+	text := func(name, expected string) (string, error) {
 		raw, ok := members[name]
-		if !ok || string(raw) == "null" {
+		if !ok {
 			return "", nil
 		}
 		var t string
 		if json.Unmarshal(raw, &t) != nil {
-			if _, err := strconv.ParseInt(string(raw), 10, 64); err == nil && name == "sitooaccount" {
-				return string(raw), nil
-			}
-			return "", fault.Bad(name, "is not a text")
+			return "", fault.Bad(name, "is %s; a text in quotation marks is expected, %s", kind(raw), expected)
 		}
 		return strings.TrimSpace(t), nil
 	}
+	var s Start
 	var err error
-	if s.Account, err = text("account"); err != nil {
+	if s.Account, err = text("account", ourAccount); err != nil {
 		return nil, err
 	}
-	if s.SitooAccount, err = text("sitooaccount"); err != nil {
+	if n, ok := whole(members["sitooaccount"]); ok {
+		s.SitooAccount = strconv.FormatInt(n, 10)
+	} else if s.SitooAccount, err = text("sitooaccount", sitooAccount); err != nil {
 		return nil, err
 	}
 	switch {
 	case s.Account == "" && s.SitooAccount == "":
-		return nil, fault.Bad("account", "is missing: the account id, 32 characters as the log lines show it, or sitooaccount is expected")
+		return nil, fault.Bad("account", "is missing, and so is sitooaccount; one of them is expected: %s, or %s", ourAccount, sitooAccount)
 	case s.Account != "" && s.SitooAccount != "":
 		return nil, fault.Bad("sitooaccount", "is there beside account; one of the two is expected")
+	case s.SitooAccount != "" && !sitooID.MatchString(s.SitooAccount):
+		return nil, fault.Bad("sitooaccount", "is not an account id; %s is expected", sitooAccount)
 	case s.Account != "" && !accountID.MatchString(s.Account):
-		return nil, fault.Bad("account", "is not an account id; 32 characters 0-9 and a-f are expected, as the log lines show it")
+		hint := ""
+		if digits.MatchString(s.Account) {
+			hint = "; Sitoo's own number goes into sitooaccount"
+		}
+		return nil, fault.Bad("account", "is not an account id; %s is expected%s", ourAccount, hint)
 	}
 	if raw, ok := members["dryrun"]; ok && json.Unmarshal(raw, &s.DryRun) != nil {
-		return nil, fault.Bad("dryrun", "is neither true nor false")
+		return nil, fault.Bad("dryrun", "is %s; true or false is expected, without quotation marks", kind(raw))
 	}
-	who, err := text("customers")
+	who, err := text("customers", `"known" or "create"`)
 	if err != nil {
 		return nil, err
 	}
@@ -127,50 +203,105 @@ func decodeStart(members map[string]json.RawMessage) (*Start, error) {
 	case "create":
 		s.Create = true
 	default:
-		return nil, fault.Bad("customers", "is neither known nor create")
+		return nil, fault.Bad("customers", `is neither "known" nor "create"; one of them is expected, in small letters`)
 	}
-	from, ferr := text("from")
-	to, terr := text("to")
-	if ferr != nil || terr != nil {
-		return nil, fault.Bad("from, to", "are not both days such as 2024-01-31")
+	from, err := text("from", someDay)
+	if err != nil {
+		return nil, err
 	}
-	if raw, ok := members["orders"]; ok && string(raw) != "null" {
+	to, err := text("to", someDay)
+	if err != nil {
+		return nil, err
+	}
+	if raw, ok := members["orders"]; ok {
 		if from != "" || to != "" {
-			return nil, fault.Bad("orders", "are there beside from and to; one of the two is expected")
+			return nil, fault.Bad("orders", "are there beside from or to; either orders, or from and to, are expected")
 		}
-		if json.Unmarshal(raw, &s.Orders) != nil || len(s.Orders) == 0 || len(s.Orders) > maxOrders {
-			return nil, fault.Bad("orders", "is not a list of 1 to %d order numbers", maxOrders)
-		}
-		slices.Sort(s.Orders)
-		s.Orders = slices.Compact(s.Orders)
-		if s.Orders[0] <= 0 {
-			return nil, fault.Bad("orders", "has a number below 1")
+		if s.Orders, err = orderNumbers(raw); err != nil {
+			return nil, err
 		}
 		return &s, nil
 	}
-	if s.From, err = day("from", from); err != nil {
+	if s.From, s.To, err = period(from, to); err != nil {
 		return nil, err
-	}
-	if s.To, err = day("to", to); err != nil {
-		return nil, err
-	}
-	if s.To.Before(s.From) {
-		return nil, fault.Bad("to", "is before from")
-	}
-	s.To = s.To.AddDate(0, 0, 1) // the day itself is wanted, too
-	if s.To.After(s.From.AddDate(maxYears, 0, 1)) {
-		return nil, fault.Bad("to", "is more than %d years after from", maxYears)
 	}
 	return &s, nil
 }
 
+// orderNumbers reads the member orders.
+func orderNumbers(raw json.RawMessage) ([]int64, error) {
+	var list []json.RawMessage
+	switch {
+	case json.Unmarshal(raw, &list) != nil:
+		return nil, fault.Bad("orders", "is %s; %s is expected", kind(raw), someOrders)
+	case len(list) == 0:
+		return nil, fault.Bad("orders", "is an empty list; 1 to %d order numbers are expected", maxOrders)
+	case len(list) > maxOrders:
+		return nil, fault.Bad("orders", "has %d order numbers; %d are the most in one message, so several are expected", len(list), maxOrders)
+	}
+	ids := make([]int64, len(list))
+	for i, one := range list {
+		n, ok := whole(one)
+		switch {
+		// What it is, and not what it says: that may be a personal number.
+		case !ok && kind(one) == "a number":
+			return nil, fault.Bad("orders", "has a number in place %d of %d that is not whole, or too large; %s is expected", i+1, len(list), someOrders)
+		case !ok:
+			return nil, fault.Bad("orders", "has %s in place %d of %d; numbers without quotation marks are expected, %s", kind(one), i+1, len(list), someOrders)
+		case n < 1:
+			return nil, fault.Bad("orders", "has a number below 1 in place %d of %d; %s is expected", i+1, len(list), someOrders)
+		}
+		ids[i] = n
+	}
+	slices.Sort(ids)
+	return slices.Compact(ids), nil
+}
+
+// whole reads a whole number that every program reads from JSON as it is.
+// Spreadsheets and scripts write 210334.0, too, and a JSON schema knows no
+// difference.
+func whole(raw json.RawMessage) (int64, bool) {
+	f, err := strconv.ParseFloat(string(raw), 64)
+	return int64(f), err == nil && f == math.Trunc(f) && math.Abs(f) < 1<<53
+}
+
+// period reads the members from and to. What it returns ends where the day to
+// does.
+func period(from, to string) (begin, end time.Time, err error) {
+	switch {
+	case from == "" && to == "":
+		return begin, end, fault.Bad("from, to", `are missing, and so are orders; two days such as "2024-01-01" and "2024-12-31", or order numbers, are expected`)
+	case from == "":
+		return begin, end, fault.Bad("from", "is missing beside to; the first day is expected, %s", someDay)
+	case to == "":
+		return begin, end, fault.Bad("to", "is missing beside from; the last day is expected, %s", someDay)
+	}
+	if begin, err = day("from", from); err != nil {
+		return begin, end, err
+	}
+	if end, err = day("to", to); err != nil {
+		return begin, end, err
+	}
+	if end.Before(begin) {
+		return begin, end, fault.Bad("to", "is %s and before from, which is %s; the last day is expected", to, from)
+	}
+	end = end.AddDate(0, 0, 1) // the day itself is wanted, too
+	if end.After(begin.AddDate(maxYears, 0, 1)) {
+		return begin, end, fault.Bad("to", "is more than %d years after from; several messages with a shorter period each are expected", maxYears)
+	}
+	return begin, end, nil
+}
+
 func day(name, v string) (time.Time, error) {
-	if v == "" {
-		return time.Time{}, fault.Bad(name, "is missing; a day such as 2024-01-31 is expected")
+	if !dayForm.MatchString(v) {
+		return time.Time{}, fault.Bad(name, `is not a day; year, month and day are expected as in "2024-01-31", and no time of day`)
 	}
 	t, err := time.ParseInLocation(time.DateOnly, v, rule.Stockholm)
-	if err != nil || t.Year() < 1990 || t.Year() > 2200 {
-		return time.Time{}, fault.Bad(name, "is not a day; something like 2024-01-31 is expected")
+	switch {
+	case err != nil:
+		return time.Time{}, fault.Bad(name, "is %s, a day that does not exist; one of the calendar is expected", v)
+	case t.Year() < firstYear || t.Year() > lastYear:
+		return time.Time{}, fault.Bad(name, "is %s; a day from %d to %d is expected", v, firstYear, lastYear)
 	}
 	return t, nil
 }

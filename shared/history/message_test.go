@@ -64,11 +64,13 @@ func TestDecodeBackfill(t *testing.T) {
 		"\n" + posted(`{"account":" `+shopAccount+` "}`) + " ":          {Account: shopAccount, Spec: year},
 		posted(`{"account":"-","sitooaccount":"90001"}`):                {SitooAccount: "90001", Spec: year},
 		posted(`{"account":null,"sitooaccount":90001}`):                 {SitooAccount: "90001", Spec: year},
+		posted(`{"account":"","sitooaccount":90001.0}`):                 {SitooAccount: "90001", Spec: year},
 		posted(`{"dryrun":true}`):                                       {Account: shopAccount, Spec: with(func(s *history.Spec) { s.DryRun = true })},
 		posted(`{"dryrun":false,"customers":"known"}`):                  {Account: shopAccount, Spec: year},
 		posted(`{"customers":"create","orders":null}`):                  {Account: shopAccount, Spec: with(func(s *history.Spec) { s.Create = true })},
 		posted(`{"from":"2024-12-31"}`):                                 {Account: shopAccount, Spec: with(func(s *history.Spec) { s.From = swedish("2024-12-31") })},
 		posted(`{"from":"-","to":"-","orders":[5,210334,7,5]}`):         {Account: shopAccount, Spec: history.Spec{Orders: []int64{5, 7, 210334}}},
+		posted(`{"from":"","to":" ","orders":[210334.0,2.1e2]}`):        {Account: shopAccount, Spec: history.Spec{Orders: []int64{210, 210334}}},
 		posted(`{"from":"1995-01-01"}`):                                 {Account: shopAccount, Spec: with(func(s *history.Spec) { s.From = swedish("1995-01-01") })},
 		posted(`{"from":"2024-03-31","to":"2024-03-31"}`):               {Account: shopAccount, Spec: history.Spec{From: swedish("2024-03-31"), To: swedish("2024-04-01")}}, // of 23 hours
 		posted(`{"from":"2024-10-27","to":"2024-10-27","orders":null}`): {Account: shopAccount, Spec: history.Spec{From: swedish("2024-10-27"), To: swedish("2024-10-28")}},
@@ -84,77 +86,120 @@ func TestDecodeBackfill(t *testing.T) {
 	}
 }
 
-func TestDecodeBackfillRefuses(t *testing.T) {
-	t.Parallel()
+// refused returns messages that are refused, each with the member and the
+// sentence.
+func refused() map[string][2]string {
 	const (
-		noObject = `The message is not a JSON object; one such as {"account":"...","from":"2024-01-01","to":"2024-12-31"} is expected.`
-		neither  = "The message is neither what support posts nor what a job posts to itself."
-		members  = "is not known; account, sitooaccount, from, to, dryrun, orders, customers are"
-		noDay    = "is not a day; something like 2024-01-31 is expected"
-		noList   = "is not a list of 1 to 1000 order numbers"
-		noID     = "is not an account id; 32 characters 0-9 and a-f are expected, as the log lines show it"
+		object  = `; an object such as {"account":"...","from":"2024-01-01","to":"2024-12-31"} is expected.`
+		neither = "is only in what a job posts to itself, and this is no such message; what support posts has no member step"
+		members = "is not known; account, sitooaccount, from, to, dryrun, orders, customers are"
+		text    = "a text in quotation marks is expected, "
+		id      = "the id of 32 characters 0-9 and a-f that the log lines show"
+		noID    = "is not an account id; " + id + " is expected"
+		sitoos  = `Sitoo's account id such as "90001"`
+		none    = "is missing, and so is sitooaccount; one of them is expected: " + id + ", or " + sitoos
+		noDay   = `is not a day; year, month and day are expected as in "2024-01-31", and no time of day`
+		oneDay  = `a day such as "2024-01-31"`
+		both    = "are there beside from or to; either orders, or from and to, are expected"
+		list    = "a list such as [210334,210335]"
+		plain   = "numbers without quotation marks are expected, " + list
+		noWhole = "that is not whole, or too large; " + list + " is expected"
 	)
 	many := make([]string, 1001)
 	for i := range many {
 		many[i] = fmt.Sprint(i + 1)
 	}
-	for body, want := range map[string][2]string{
-		``:                            {"", noObject},
-		`null`:                        {"", noObject},
-		`[]`:                          {"", noObject},
-		`"from 2024"`:                 {"", noObject},
-		`{"account":"a"`:              {"", noObject},
-		`{"account":"a"} {}`:          {"", noObject},
-		`{}`:                          {"account", "is missing: the account id, 32 characters as the log lines show it, or sitooaccount is expected"},
-		posted(`{"account":""}`):      {"account", "is missing: the account id, 32 characters as the log lines show it, or sitooaccount is expected"},
-		posted(`{"account":17}`):      {"account", "is not a text"},
-		posted(`{"account":"90001"}`): {"account", noID},
-		posted(`{"account":"` + strings.ToUpper(shopAccount) + `"}`):               {"account", noID},
-		posted(`{"sitooaccount":"90001"}`):                                         {"sitooaccount", "is there beside account; one of the two is expected"},
-		posted(`{"account":"-","sitooaccount":90001.5}`):                           {"sitooaccount", "is not a text"},
-		posted(`{"account":"-","sitooaccount":["90001"]}`):                         {"sitooaccount", "is not a text"},
-		posted(`{"From":"2024-01-01"}`):                                            {"From", members},
-		posted(`{"dry_run":true,"zzz":1}`):                                         {"dry_run", members},
-		posted(`{"":1}`):                                                           {`""`, members},
-		posted(`{"` + strings.Repeat("å", 50) + `":1}`):                            {strings.Repeat("å", 40) + "…", members},
-		posted(`{"dryrun":"yes"}`):                                                 {"dryrun", "is neither true nor false"},
-		posted(`{"dryrun":1}`):                                                     {"dryrun", "is neither true nor false"},
-		posted(`{"customers":"all"}`):                                              {"customers", "is neither known nor create"},
-		posted(`{"customers":true}`):                                               {"customers", "is not a text"},
-		posted(`{"from":"-"}`):                                                     {"from", "is missing; a day such as 2024-01-31 is expected"},
-		posted(`{"to":"-"}`):                                                       {"to", "is missing; a day such as 2024-01-31 is expected"},
-		posted(`{"from":"-","to":"-"}`):                                            {"from", "is missing; a day such as 2024-01-31 is expected"},
-		posted(`{"from":20240101}`):                                                {"from, to", "are not both days such as 2024-01-31"},
-		posted(`{"from":"2024-02-30"}`):                                            {"from", noDay},
-		posted(`{"from":"2024-1-1"}`):                                              {"from", noDay},
-		posted(`{"from":"01/02/2024"}`):                                            {"from", noDay},
-		posted(`{"to":"2024-12-31T00:00:00Z"}`):                                    {"to", noDay},
-		posted(`{"from":"1970-01-01"}`):                                            {"from", noDay},
-		posted(`{"to":"9999-01-01"}`):                                              {"to", noDay},
-		posted(`{"from":"2025-01-01"}`):                                            {"to", "is before from"},
-		posted(`{"from":"1994-12-30"}`):                                            {"to", "is more than 30 years after from"},
-		posted(`{"orders":[1]}`):                                                   {"orders", "are there beside from and to; one of the two is expected"},
-		posted(`{"from":"-","orders":[1]}`):                                        {"orders", "are there beside from and to; one of the two is expected"},
-		posted(`{"from":"-","to":"-","orders":[]}`):                                {"orders", noList},
-		posted(`{"from":"-","to":"-","orders":"210334"}`):                          {"orders", noList},
-		posted(`{"from":"-","to":"-","orders":["210334"]}`):                        {"orders", noList},
-		posted(`{"from":"-","to":"-","orders":[1.5]}`):                             {"orders", noList},
-		posted(`{"from":"-","to":"-","orders":[92233720368547758070]}`):            {"orders", noList},
-		posted(`{"from":"-","to":"-","orders":[` + strings.Join(many, ",") + `]}`): {"orders", noList},
-		posted(`{"from":"-","to":"-","orders":[7,0]}`):                             {"orders", "has a number below 1"},
-		posted(`{"from":"-","to":"-","orders":[7,null]}`):                          {"orders", "has a number below 1"},
-		posted(`{"step":1}`):                                                       {"", neither},
-		posted(`{"step":1,"job":"a","run":0}`):                                     {"", neither},
-		`{"account":"a","job":"j","run":1,"step":-1}`:                              {"", neither},
-		`{"account":"a","job":"j","run":"1","step":1}`:                             {"", neither},
-		`{"account":"a","job":"j","run":1,"step":1e99}`:                            {"", neither},
-	} {
+	// chosen is what support posts for some orders.
+	chosen := func(orders string) string { return posted(`{"from":"-","to":"-","orders":` + orders + `}`) }
+	return map[string][2]string{
+		``:                            {"", "The message is empty" + object},
+		" \n":                         {"", "The message is empty" + object},
+		`null`:                        {"", "The message is null and not a JSON object" + object},
+		` []`:                         {"", "The message is a list and not a JSON object" + object},
+		`"from 2024"`:                 {"", "The message is a text and not a JSON object" + object},
+		`-7`:                          {"", "The message is a number and not a JSON object" + object},
+		`{"account":"a"`:              {"", "The message is not JSON: it breaks off, a quotation mark, ] or } is missing at its end" + object},
+		`{"account":"å"} {}`:          {"", "The message is not JSON from character 17 on" + object},
+		`from 2024 to 2025`:           {"", "The message is not JSON from character 2 on" + object},
+		`{'account':'a'}`:             {"", "The message is not JSON from character 2 on" + object},
+		"\ufeff{}":                    {"", "The message is not JSON from character 1 on" + object},
+		`{"från":"å","account":”a”}`:  {"", `The message is not JSON: character 23 is a quotation mark as word processors make them, where a plain one (") is expected` + object},
+		`{“account”: “a”}`:            {"", `The message is not JSON: character 2 is a quotation mark as word processors make them, where a plain one (") is expected` + object},
+		`{}`:                          {"account", none},
+		posted(`{"account":""}`):      {"account", none},
+		posted(`{"account":null}`):    {"account", none},
+		posted(`{"account":17}`):      {"account", "is a number; " + text + id},
+		posted(`{"account":"90001"}`): {"account", noID + "; Sitoo's own number goes into sitooaccount"},
+		posted(`{"account":"` + strings.ToUpper(shopAccount) + `"}`): {"account", noID},
+		posted(`{"account":"` + shopAccount + `0"}`):                 {"account", noID},
+		posted(`{"sitooaccount":"90001"}`):                           {"sitooaccount", "is there beside account; one of the two is expected"},
+		posted(`{"account":"-","sitooaccount":90001.5}`):             {"sitooaccount", "is a number; " + text + sitoos},
+		posted(`{"account":"-","sitooaccount":9007199254740992}`):    {"sitooaccount", "is a number; " + text + sitoos},
+		posted(`{"account":"-","sitooaccount":["90001"]}`):           {"sitooaccount", "is a list; " + text + sitoos},
+		posted(`{"account":"-","sitooaccount":-90001}`):              {"sitooaccount", "is not an account id; " + sitoos + " is expected"},
+		posted(`{"account":"-","sitooaccount":"90001/sites/1"}`):     {"sitooaccount", "is not an account id; " + sitoos + " is expected"},
+		posted(`{"From":"2024-01-01"}`):                              {"From", members},
+		posted(`{"dry_run":true,"zzz":1}`):                           {"dry_run", members},
+		posted(`{"note":null}`):                                      {"note", members},
+		posted(`{"":1}`):                                             {`""`, members},
+		posted(`{"` + strings.Repeat("å", 50) + `":1}`):              {strings.Repeat("å", 40) + "…", members},
+		posted(`{"dryrun":"yes"}`):                                   {"dryrun", "is a text; true or false is expected, without quotation marks"},
+		posted(`{"dryrun":1}`):                                       {"dryrun", "is a number; true or false is expected, without quotation marks"},
+		posted(`{"customers":"all"}`):                                {"customers", `is neither "known" nor "create"; one of them is expected, in small letters`},
+		posted(`{"customers":true}`):                                 {"customers", `is true; ` + text + `"known" or "create"`},
+		posted(`{"from":"-"}`):                                       {"from", "is missing beside to; the first day is expected, " + oneDay},
+		posted(`{"to":" "}`):                                         {"to", "is missing beside from; the last day is expected, " + oneDay},
+		posted(`{"from":"-","to":null,"orders":null}`):               {"from, to", `are missing, and so are orders; two days such as "2024-01-01" and "2024-12-31", or order numbers, are expected`},
+		posted(`{"from":20240101}`):                                  {"from", "is a number; " + text + oneDay},
+		posted(`{"to":{"day":"2024-01-01"}}`):                        {"to", "is an object; " + text + oneDay},
+		posted(`{"from":"2024-02-30"}`):                              {"from", "is 2024-02-30, a day that does not exist; one of the calendar is expected"},
+		posted(`{"to":"2024-13-01"}`):                                {"to", "is 2024-13-01, a day that does not exist; one of the calendar is expected"},
+		posted(`{"from":"2024-1-1"}`):                                {"from", noDay},
+		posted(`{"from":"01/02/2024"}`):                              {"from", noDay},
+		posted(`{"to":"2024-12-31T00:00:00Z"}`):                      {"to", noDay},
+		posted(`{"from":"1989-12-31"}`):                              {"from", "is 1989-12-31; a day from 1990 to 2200 is expected"},
+		posted(`{"to":"2201-01-01"}`):                                {"to", "is 2201-01-01; a day from 1990 to 2200 is expected"},
+		posted(`{"from":"2025-01-01"}`):                              {"to", "is 2024-12-31 and before from, which is 2025-01-01; the last day is expected"},
+		posted(`{"from":"1994-12-30"}`):                              {"to", "is more than 30 years after from; several messages with a shorter period each are expected"},
+		posted(`{"orders":[1]}`):                                     {"orders", both},
+		posted(`{"from":"-","orders":[1]}`):                          {"orders", both},
+		posted(`{"to":"-","orders":[]}`):                             {"orders", both},
+		chosen(`[]`):                                                 {"orders", "is an empty list; 1 to 1000 order numbers are expected"},
+		chosen(`"210334"`):                                           {"orders", "is a text; " + list + " is expected"},
+		chosen(`210334`):                                             {"orders", "is a number; " + list + " is expected"},
+		chosen(`[210334,"210335"]`):                                  {"orders", "has a text in place 2 of 2; " + plain},
+		chosen(`[7,null,8]`):                                         {"orders", "has null in place 2 of 3; " + plain},
+		chosen(`[[210334]]`):                                         {"orders", "has a list in place 1 of 1; " + plain},
+		chosen(`[1.5]`):                                              {"orders", "has a number in place 1 of 1 " + noWhole},
+		chosen(`[7,9007199254740992]`):                               {"orders", "has a number in place 2 of 2 " + noWhole},
+		chosen(`[1e400]`):                                            {"orders", "has a number in place 1 of 1 " + noWhole},
+		chosen(`[` + strings.Join(many, ",") + `]`):                  {"orders", "has 1001 order numbers; 1000 are the most in one message, so several are expected"},
+		chosen(`[7,0]`):                                              {"orders", "has a number below 1 in place 2 of 2; " + list + " is expected"},
+		chosen(`[-7]`):                                               {"orders", "has a number below 1 in place 1 of 1; " + list + " is expected"},
+		posted(`{"step":1}`):                                         {"step", neither},
+		posted(`{"step":1,"job":"a","run":0}`):                       {"step", neither},
+		`{"account":"a","job":"j","run":1,"step":-1}`:                {"step", neither},
+		`{"account":"a","job":"j","run":"1","step":1}`:               {"step", neither},
+		`{"account":"a","job":"j","run":1,"step":1e99}`:              {"step", neither},
+	}
+}
+
+func TestDecodeBackfillRefuses(t *testing.T) {
+	t.Parallel()
+	for body, want := range refused() {
 		start, step, err := history.DecodeBackfill(body)
 		f := fault.As(err)
 		if start != nil || step != nil || f == nil || f.Kind != fault.Invalid || f.Member != want[0] || f.Message != want[1] {
 			t.Errorf("%.200s: %v\nwant %v", body, err, want)
 		} else if strings.Contains(err.Error(), "%!") {
 			t.Errorf("%.200s: %v", body, err)
+		}
+	}
+	// Of one letter json knows only a byte, and names another letter.
+	for body, want := range map[string]string{`{'a':1}`: `'\''`, `{“a”:1}`: "", `{å:1}`: ""} {
+		_, _, err := history.DecodeBackfill(body)
+		if cause := fault.As(err).Err; (cause == nil) != (want == "") || cause != nil && !strings.Contains(cause.Error(), want) {
+			t.Errorf("%s: the cause is %v, want %q in it", body, cause, want)
 		}
 	}
 }
