@@ -192,7 +192,9 @@ func TestFail(t *testing.T) {
 			},
 		},
 		"ledger Reopen": {
-			call: func(ctx context.Context, s *stores) error { return s.ledger.Reopen(ctx, done, now.Add(time.Hour), false) },
+			call: func(ctx context.Context, s *stores) error {
+				return s.ledger.Reopen(ctx, done, now.Add(time.Hour), false)
+			},
 			happened: func(ctx context.Context, s *stores) bool {
 				r, _, err := s.ledger.Get(ctx, done)
 				return err == nil && r.State == order.Queued

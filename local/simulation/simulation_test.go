@@ -60,7 +60,7 @@ func TestFaults(t *testing.T) {
 	for seed := range uint64(6) {
 		t.Run(fmt.Sprint(seed), func(t *testing.T) {
 			t.Parallel()
-			play(t, simulation.Options{Seed: seed, Orders: 2000, Customers: 400, Known: 300, Sales: 60, Faults: 0.003, Create: seed%3 == 2}, func(t *testing.T, w *simulation.World) {
+			play(t, simulation.Options{Seed: seed, Orders: 2000, Customers: 400, Known: 300, Sales: 60, Faults: 0.0008, Create: seed%3 == 2}, func(t *testing.T, w *simulation.World) {
 				t.Logf("%+v %s %s", w.Counts, w.Took(), w.Trace())
 			})
 		})

@@ -98,7 +98,7 @@ type World struct {
 	job      string
 	opened   []int64 // orders that have been open from the beginning
 	closed   map[int64]bool
-	untold   int     // blocks that a process took with it into its grave
+	untold   int // blocks that a process took with it into its grave
 	problems []string
 }
 

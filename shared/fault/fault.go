@@ -111,3 +111,26 @@ func KindOf(err error) Kind {
 	}
 	return Internal
 }
+
+// since is an error with the time from which on it has happened again and again.
+type since struct {
+	error
+	at time.Time
+}
+
+func (s since) Unwrap() error { return s.error }
+
+// Since notes from when on what err is about has failed, try after try, for who
+// decides how long to go on. It returns nil for a nil err.
+func Since(err error, at time.Time) error {
+	if err == nil {
+		return nil
+	}
+	return since{err, at}
+}
+
+// SinceOf returns what Since has noted, the zero time if nothing.
+func SinceOf(err error) time.Time {
+	s, _ := errors.AsType[since](err)
+	return s.at
+}

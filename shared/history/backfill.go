@@ -107,7 +107,11 @@ func (b *Backfill) Work(ctx context.Context, body, request string) (step Step, e
 	if start != nil {
 		return b.start(ctx, *start)
 	}
-	return *at, b.step(ctx, *at, request)
+	err = b.step(ctx, *at, request)
+	if fault.SinceOf(err).IsZero() { // its first failure as far as is known
+		err = fault.Since(err, b.Now())
+	}
+	return *at, err
 }
 
 // start creates the job that a message asks for, or joins it.
@@ -286,7 +290,7 @@ func (r *run) commit(ctx context.Context, change func(j *Job)) error {
 		j.Open, j.Parts = slices.Clone(j.Open), slices.Clone(j.Parts)
 		change(&j)
 		j.Step++
-		j.Updated = r.Now()
+		j.Updated, j.Since = r.Now(), time.Time{}
 		if j.State != Paused {
 			j.Reason, j.Until = "", time.Time{}
 		}
@@ -323,6 +327,7 @@ func orEmpty[V any](m map[string]V) map[string]V {
 
 // failed notes why a job waits, and returns what becomes of the message.
 func (r *run) failed(ctx context.Context, err error) error {
+	since := r.Now()
 	note := func(state State, reason string, until time.Time) error {
 		ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), 2*time.Second)
 		defer cancel()
@@ -334,6 +339,13 @@ func (r *run) failed(ctx context.Context, err error) error {
 			if j.State.Final() {
 				j.Ended = r.Now()
 			}
+			switch {
+			case fault.KindOf(err) == fault.Busy:
+				j.Since = time.Time{}
+			case j.Since.IsZero():
+				j.Since = r.Now()
+			}
+			since = j.Since
 			return true
 		}, r.Now)
 	}
@@ -377,9 +389,9 @@ func (r *run) failed(ctx context.Context, err error) error {
 	}
 	if k := f.Kind; k == fault.Invalid || k == fault.Conflict || k == fault.TooLarge || k == fault.NotFound {
 		// What one request is refused for is not the message's fault.
-		return fault.Wrap(fault.Unavailable, err, "Sitoo or Rule refuses a request.")
+		err = fault.Wrap(fault.Unavailable, err, "Sitoo or Rule refuses a request.")
 	}
-	return err
+	return fault.Since(err, since)
 }
 
 func busy(err error) string {

@@ -70,6 +70,9 @@ type Job struct {
 	Updated time.Time `json:"updated"`
 	Ended   time.Time `json:"ended,omitzero"`
 
+	// Since is from when on it has failed, try after try, zero if it has not.
+	Since time.Time `json:"since,omitzero"`
+
 	// Listed is where the listing of Rule's subscribers goes on, "" at its start.
 	Listed string `json:"listed,omitempty"`
 	// ListedAt is when the last listing was complete, and Lists how many have
@@ -124,6 +127,7 @@ type Part struct {
 	Finished bool               `json:"finished"`
 	Reason   string             `json:"reason,omitempty"` // why it waits
 	Until    time.Time          `json:"until,omitzero"`
+	Since    time.Time          `json:"since,omitzero"` // from when on it has failed, try after try
 	Updated  time.Time          `json:"updated"`
 }
 

@@ -100,52 +100,66 @@ func (w *Writer) Work(ctx context.Context, body, attempt string) (m PartMessage,
 	if err != nil {
 		return m, nil, err
 	}
+	r, err = w.work(ctx, m, raw, attempt)
+	if fault.SinceOf(err).IsZero() { // its first failure as far as is known
+		err = fault.Since(err, w.Now())
+	}
+	return m, r, err
+}
+
+func (w *Writer) work(ctx context.Context, m PartMessage, raw []json.RawMessage, attempt string) (r *rule.Session, err error) {
 	j, err := w.Jobs.Get(ctx, m.Account, m.Job)
 	if errors.Is(err, ErrNoJob) || err == nil && (j.Run != m.Run || j.State == Cancelled) {
-		return m, nil, nil // nobody waits for it any more
+		return nil, nil // nobody waits for it any more
 	}
 	if err != nil {
-		return m, nil, fmt.Errorf("read job: %w", err)
+		return nil, fmt.Errorf("read job: %w", err)
 	}
 	p, err := w.Jobs.Part(ctx, m.Account, m.Job, m.Run, m.Part)
 	if err != nil {
-		return m, nil, fmt.Errorf("read part: %w", err)
+		return nil, fmt.Errorf("read part: %w", err)
 	}
 	if p.Finished {
-		return m, nil, w.end(ctx, m)
+		return nil, w.end(ctx, m)
 	}
 	a, r, err := w.Directory.Session(ctx, m.Account)
 	if err != nil {
-		return m, nil, err
+		return nil, err
 	}
 	if p.Reason != "" { // it goes on
-		w.save(ctx, m, Part{ID: m.Part, Done: p.Done, Updated: w.Now()})
+		w.save(ctx, m, Part{ID: m.Part, Done: p.Done, Since: p.Since, Updated: w.Now()})
 	}
 	seals, err := NewSeals(m.Account, r)
 	if err != nil {
-		return m, nil, err
+		return nil, err
 	}
 	t := &task{Writer: w, m: m, job: j, account: a, rule: r, seals: seals, attempt: attemptPrefix + attempt}
 	t.read(raw)
 	if err := t.write(ctx); err != nil {
 		reason, until := "Rule does not answer; it is tried again.", time.Time{}
 		f := fault.As(err)
+		done, since := max(p.Done, t.settled()), p.Since
+		if f.Kind == fault.Busy {
+			since = time.Time{}
+		} else if since.IsZero() || done > p.Done {
+			since = w.Now()
+		}
 		switch f.Kind {
 		case fault.Busy:
 			reason, until = busy(err), f.RetryAt
 		case fault.Unauthorized:
 			reason = "Rule refuses the shop's API key."
 		}
-		w.save(ctx, m, Part{ID: m.Part, Done: max(p.Done, t.settled()), Reason: reason, Until: until, Updated: w.Now()})
+		w.save(ctx, m, Part{ID: m.Part, Done: done, Reason: reason, Until: until, Since: since, Updated: w.Now()})
 		if k := f.Kind; k == fault.Invalid || k == fault.Conflict || k == fault.TooLarge || k == fault.NotFound {
 			err = fault.Wrap(fault.Unavailable, err, "Rule refuses a call.")
 		}
-		return m, r, err
+		return r, fault.Since(err, since)
 	}
 	if err := w.Jobs.SavePart(ctx, m.Account, m.Job, m.Run, t.result()); err != nil {
-		return m, r, fmt.Errorf("save part: %w", err)
+		return r, fmt.Errorf("save part: %w", err)
 	}
-	return m, r, w.end(ctx, m)
+	return r, w.end(ctx, m)
 }
 
 func (w *Writer) end(ctx context.Context, m PartMessage) error {

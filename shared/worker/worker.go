@@ -71,6 +71,9 @@ type Process func(ctx context.Context, d *Delivery) error
 //	Unavailable                              again, 15 s doubling to an hour
 //	Internal, panic                          the same, put aside when 6 hours old
 //	any                                      put aside when 48 hours old
+//
+// An error that says since when it has happened (fault.Since) is as old as that
+// says: a message that has waited long for its turn has a fair number of tries.
 type Edge struct {
 	Queue       Delayer
 	DeadLetters Sender
@@ -127,7 +130,7 @@ func (e *Edge) one(ctx, work context.Context, operation string, process Process,
 	var again time.Duration
 	if err == nil {
 		done = true
-	} else if e.aside(err, age(m, e.Now())) {
+	} else if e.aside(err, age(m, e.Now()), e.Now()) {
 		level, decision = slog.LevelError, "put aside"
 		if done = e.putAside(ctx, m, d, err); !done {
 			decision = "again"
@@ -176,7 +179,10 @@ func age(m events.SQSMessage, now time.Time) time.Duration {
 	return now.Sub(time.UnixMilli(ms))
 }
 
-func (e *Edge) aside(err error, age time.Duration) bool {
+func (e *Edge) aside(err error, age time.Duration, now time.Time) bool {
+	if at := fault.SinceOf(err); !at.IsZero() && fault.KindOf(err) != fault.Busy && age < cmp.Or(e.MaxWait, maxAge) {
+		age = now.Sub(at)
+	}
 	switch fault.KindOf(err) {
 	case fault.Busy:
 		return age >= cmp.Or(e.MaxWait, maxAge)
