@@ -5,6 +5,7 @@ import (
 	"sync"
 	"testing"
 	"testing/synctest"
+	"time"
 
 	"sitoo-rule/local/simulation"
 	"sitoo-rule/local/template"
@@ -63,6 +64,20 @@ func TestFaults(t *testing.T) {
 			play(t, simulation.Options{Seed: seed, Orders: 2000, Customers: 400, Known: 300, Sales: 60, Faults: 0.0008, Create: seed%3 == 2}, func(t *testing.T, w *simulation.World) {
 				t.Logf("%+v %s %s", w.Counts, w.Took(), w.Trace())
 			})
+		})
+	}
+}
+
+func TestPace(t *testing.T) {
+	for _, n := range []int{20000} {
+		play(t, simulation.Options{
+			Seed: 3, Orders: n, Customers: n/8, Known: n/10, AtOnce: true, Answer: 250*time.Millisecond,
+			Page: func(n int) time.Duration { return 400*time.Millisecond + time.Duration(n)*3*time.Millisecond },
+		}, func(t *testing.T, w *simulation.World) {
+			st, _ := w.Status()
+			kinds := map[string]int{}
+			for _, q := range w.Rule.Requests() { kinds[q.Route]++ }
+			t.Logf("%s, %d requests %v\n%+v", w.Took(), len(w.Rule.Requests()), kinds, st)
 		})
 	}
 }

@@ -40,10 +40,16 @@ const (
 	listLasts = 24 * time.Hour
 	// listings is how many pages of Rule's subscribers are noted at once.
 	listings = 50
+	// pages is the default of Backfill.Pages.
+	pages = 4
+	// between is how long Sitoo is left alone after a page: other integrations of
+	// the shop want their turn, too.
+	between = 200 * time.Millisecond
 	// maxPart is how many orders one message holds, and maxPartSize how many
-	// bytes they are before compression, to a tenth or so. maxPartMessage is what
-	// SQS takes (1 MiB), less room for the attributes.
-	maxPart        = 500
+	// bytes they are before compression, to a tenth or so: the more orders go to
+	// Rule together, the fewer calls they take. maxPartMessage is what SQS takes
+	// (1 MiB), less room for the attributes.
+	maxPart        = 1000
 	maxPartSize    = 4 << 20
 	maxPartMessage = 1<<20 - 4096
 	// reopened is how many orders are looked at again at a time.
@@ -94,6 +100,9 @@ type Backfill struct {
 	Now       func() time.Time
 	// NewID returns an id that no other part has.
 	NewID func() string
+	// Pages is how many pages of Sitoo's are read, at the most, before what was
+	// found in them is queued, 0 for 4.
+	Pages int
 }
 
 // Work begins a job, or takes one a few pages further; request is the
@@ -214,18 +223,13 @@ func (b *Backfill) step(ctx context.Context, s Step, request string) error {
 	if err := r.open(ctx); err != nil {
 		return r.failed(ctx, err)
 	}
-	for longest := time.Duration(0); !r.job.idle(); {
+	for !r.job.idle() && r.time(ctx) {
 		if r.job.Phase == Writing {
 			return b.finish(ctx, r.job)
 		}
-		if deadline, ok := ctx.Deadline(); ok && time.Until(deadline) < lastPage+longest {
-			break
-		}
-		began := time.Now()
 		if err := r.page(ctx); err != nil {
 			return r.failed(ctx, err)
 		}
-		longest = max(longest, time.Since(began))
 	}
 	if r.job.idle() {
 		return nil
@@ -247,6 +251,30 @@ type run struct {
 	rule    *rule.Session
 	shop    *sitoo.Shop
 	request string
+	longest time.Duration // that a page of Sitoo's took
+}
+
+// time reports whether the delivery has time for one page more.
+func (r *run) time(ctx context.Context) bool {
+	deadline, ok := ctx.Deadline()
+	return !ok || time.Until(deadline) >= lastPage+r.longest
+}
+
+// orders asks Sitoo for a page, some time after the one before.
+func (r *run) orders(ctx context.Context, q sitoo.Query) (sitoo.Page, error) {
+	if r.longest > 0 {
+		t := time.NewTimer(between)
+		defer t.Stop()
+		select {
+		case <-t.C:
+		case <-ctx.Done():
+			return sitoo.Page{}, &fault.Error{Kind: fault.Busy, Message: "goes on in a moment", RetryAt: r.Now()}
+		}
+	}
+	began := time.Now()
+	p, err := r.shop.Orders(ctx, q)
+	r.longest = max(r.longest, time.Since(began), 1)
+	return p, err
 }
 
 func (r *run) open(ctx context.Context) (err error) {
@@ -553,38 +581,68 @@ func (f *found) skip(month, why string) {
 	f.skipped[why]++
 }
 
-// read reads a page of orders and queues what is to be written.
-func (r *run) read(ctx context.Context) error {
-	q := sitoo.Query{
-		After: r.job.Cursor, Upto: r.job.Last, Num: r.job.Page, Addresses: r.job.Create,
-		From: r.job.From.AddDate(0, 0, -1), To: r.job.To.AddDate(0, 0, 1),
+// add adds what was found after it.
+func (f *found) add(more found) {
+	f.orders, f.open, f.read = append(f.orders, more.orders...), append(f.open, more.open...), f.read+more.read
+	for why, n := range more.skipped {
+		f.skipped[why] += n
 	}
-	var p sitoo.Page
-	if r.job.Last > r.job.Cursor {
+	for name, m := range more.months {
+		sum := f.months[name]
+		sum.Sitoo += m.Sitoo
+		sum.Skipped += m.Skipped
+		f.months[name] = sum
+	}
+}
+
+// read reads pages of orders, as many as fill a part, and queues what is to be
+// written. What it has read when a page does not come is queued before that is
+// met again.
+func (r *run) read(ctx context.Context) error {
+	all := found{skipped: map[string]int{}, months: map[string]Month{}}
+	first, cursor, size, ended := r.job.First, r.job.Cursor, 0, false
+	for n := 0; n < cmp.Or(r.Pages, pages) && len(all.orders) < maxPart && size < maxPartSize && (n == 0 || r.time(ctx)); n++ {
+		if r.job.Last <= cursor {
+			ended = true
+			break
+		}
+		q := sitoo.Query{
+			After: cursor, Upto: r.job.Last, Num: r.job.Page, Addresses: r.job.Create,
+			From: r.job.From.AddDate(0, 0, -1), To: r.job.To.AddDate(0, 0, 1),
+		}
 		began := time.Now()
-		var err error
-		if p, err = r.shop.Orders(ctx, q); err != nil {
+		p, err := r.orders(ctx, q)
+		if err != nil && cursor > r.job.Cursor {
+			break
+		}
+		if err != nil {
 			return r.fewer(ctx, err, cmp.Or(q.Num, sitoo.MaxPage), time.Since(began))
 		}
+		if ended = len(p.Orders) == 0; ended {
+			break
+		}
+		f, err := r.sort(ctx, p.Orders, true)
+		if err != nil {
+			return err
+		}
+		all.add(f)
+		for _, o := range f.orders {
+			size += len(o.raw)
+		}
+		if cursor == 0 {
+			first = p.Orders[0].ID
+		}
+		cursor = p.Last()
 	}
-	if len(p.Orders) == 0 {
-		return r.commit(ctx, func(j *Job) {
+	return r.queue(ctx, all, func(j *Job) {
+		j.First, j.Cursor = first, cursor
+		j.Open = append(j.Open, all.open...)
+		if ended {
 			j.Cursor, j.Phase = j.Last, Reopening
 			if len(j.Open) == 0 {
 				j.Phase = Writing
 			}
-		})
-	}
-	f, err := r.sort(ctx, p.Orders, true)
-	if err != nil {
-		return err
-	}
-	return r.queue(ctx, f, func(j *Job) {
-		if j.Cursor == 0 {
-			j.First = p.Orders[0].ID
 		}
-		j.Cursor = p.Last()
-		j.Open = append(j.Open, f.open...)
 	})
 }
 
@@ -615,7 +673,7 @@ func (r *run) first(ids []int64) []int64 {
 func (r *run) byID(ctx context.Context, ids []int64, addresses bool) (orders []sitoo.Listed, err error) {
 	for q := (sitoo.Query{IDs: ids, Num: r.job.Page, Addresses: addresses}); ; {
 		began := time.Now()
-		p, err := r.shop.Orders(ctx, q)
+		p, err := r.orders(ctx, q)
 		if err != nil {
 			if err := r.fewer(ctx, err, len(ids), time.Since(began)); err != nil {
 				return nil, err
@@ -763,11 +821,7 @@ func (r *run) sort(ctx context.Context, listed []sitoo.Listed, again bool) (foun
 	var ask []Digest
 	for _, l := range listed {
 		f.read++
-		var o sitoo.Order
-		err := sitoo.Check(l.Body)
-		if err == nil {
-			o, err = sitoo.DecodeOrder(l.Body)
-		}
+		o, err := sitoo.DecodeOrder(l.Body)
 		if err == nil && o.Date.IsZero() {
 			err = fault.Bad("orderdate", "is missing")
 		}

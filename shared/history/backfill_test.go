@@ -233,7 +233,7 @@ func newOffice(t *testing.T, o fakesitoo.Options, ro fakerule.Options) *office {
 	steps := sender{x, "step", &x.queue}
 	x.backfill = &history.Backfill{
 		Jobs: x.store, People: x.store, Steps: steps, Parts: sender{x, "part", &x.parts},
-		Phones: phone.Parser("SE"), Log: slog.New(slog.NewTextHandler(io.Discard, nil)), Now: time.Now, NewID: newID,
+		Phones: phone.Parser("SE"), Log: slog.New(slog.NewTextHandler(io.Discard, nil)), Now: time.Now, NewID: newID, Pages: 1,
 		Directory: directory{
 			x,
 			rule.New(rule.Config{URL: "http://rule.example", HTTP: &http.Client{Transport: wire{x, "rule", served{x.rule}}}, Pause: -1}),

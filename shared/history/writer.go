@@ -301,9 +301,7 @@ func (t *task) read(raw []json.RawMessage) {
 	for _, one := range raw {
 		o := old{month: "unknown"}
 		var err error
-		if sitoo.Check(one) != nil {
-			o.outcome, o.reason = skipped, Unreadable
-		} else if o.Order, err = sitoo.DecodeOrder(one); err != nil {
+		if o.Order, err = sitoo.DecodeOrder(one); err != nil {
 			o.outcome, o.reason = skipped, Unreadable
 		} else {
 			o.month = o.Date.In(rule.Stockholm).Format("2006-01")

@@ -82,7 +82,9 @@ var addressMembers = []string{
 const maxRows = 20_000
 
 // DecodeOrder reads an order. orderid is required and positive; everything else
-// may be absent, but what is there must be of its kind. body has passed Check.
+// may be absent, but what is there must be of its kind. body has passed Check if
+// it comes from outside; of Sitoo's own answers, the last of two members of one
+// name counts.
 func DecodeOrder(body []byte) (Order, error) {
 	var err error
 	o := newObject(body, "", &err)
@@ -137,7 +139,7 @@ func DecodeOrder(body []byte) (Order, error) {
 }
 
 // WithoutPersonalID returns an order's JSON without the personal identity
-// number, which no part of the connector has a use for. body has passed Check.
+// number, which no part of the connector has a use for. body is as for DecodeOrder.
 func WithoutPersonalID(body []byte) (json.RawMessage, error) {
 	var members map[string]json.RawMessage
 	if err := json.Unmarshal(body, &members); err != nil {
