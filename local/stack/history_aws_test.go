@@ -49,12 +49,8 @@ const (
 	oldPage = 240
 	// oldCall is up to how many customers Rule answers a call when it is done.
 	oldCall = 3
-	// strangers is how many contact ids orders name that Rule does not have. Each
-	// costs every part that names it a request that Rule counts as an error. A part
-	// that has met 12 errors in 10 minutes, its own or another part's, waits two
-	// minutes and asks from the beginning again: with more than 2 strangers it may
-	// then wait for ever, which is known. Raise this once it is mended.
-	strangers = 2
+	// strangers is up to how many contact ids orders name that Rule does not have.
+	strangers = 40
 	// firstOld is Rule's id of the first customer. The stand-in gives out none of
 	// these by itself.
 	firstOld = 255940001
