@@ -78,7 +78,7 @@ type script struct {
 	list   string // of the jobs, none if ""
 	later  string // of the jobs once the message is posted, the same if ""
 	own    string // the only job that it knows, any if ""
-	none   bool   // no credentials are entered
+	none   string // what is answered about credentials, if not that they are entered
 	refuse int    // what posting is answered, if not 0
 
 	posts  []string
@@ -117,7 +117,7 @@ func (s *script) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		}
 		_, _ = io.WriteString(w, cmp.Or(s.list, "[]"))
 	case r.URL.Path == "/sitoo/credentials":
-		fmt.Fprintf(w, `{"entered":%t}`, !s.none)
+		_, _ = io.WriteString(w, cmp.Or(s.none, `{"entered":true}`))
 	default:
 		http.Error(w, `{"error":"not_found","message":"This connector has no such URL."}`, http.StatusNotFound)
 	}
@@ -361,22 +361,24 @@ func TestNothingPosted(t *testing.T) {
 		env    map[string]string
 		want   string
 	}{
-		"another key":           {&script{}, map[string]string{"KEY": "another"}, "the connector answers 401: Rule does not accept the shop's API key."},
-		"no /sitoo":             {&script{}, map[string]string{"URL": "/"}, "the connector answers 404: This connector has no such URL."},
-		"a pause":               {&script{before: step{code: 503, body: `{"error":"busy","message":"Rule is taking a pause."}`}}, nil, "the connector answers 503: Rule is taking a pause."},
-		"a gateway's":           {&script{before: step{code: 502, body: "<html>" + testKey}}, nil, "the connector answers 502: Bad Gateway"},
-		"the key sent back":     {&script{before: step{code: 403, body: `{"message":"\u001b[2J` + testKey + ` is forbidden"}`}}, nil, "the connector answers 403:  [2J[key] is forbidden"},
-		"elsewhere":             {&script{before: step{code: 302}}, nil, "the connector answers 302: Found"},
-		"a status unheard of":   {&script{before: step{code: 299 + 300}}, nil, "the connector answers 599: no reason"},
-		"a page":                {&script{before: step{body: "<html>"}}, nil, "the answer is not the connector's: is URL its address, with /sitoo at the end?"},
-		"another answer":        {&script{before: step{body: "{}"}}, nil, "the answer is not the connector's: is URL its address, with /sitoo at the end?"},
-		"another job":           {&script{before: step{Status: history.Status{ID: "x", State: history.Running}}}, nil, "the answer is not the connector's: is URL its address, with /sitoo at the end?"},
-		"no list":               {&script{list: "null"}, nil, "the answer is not the connector's: is URL its address, with /sitoo at the end?"},
-		"no answer":             {&script{before: step{lost: true}}, nil, "the connector does not answer ("},
-		"half an answer":        {&script{before: step{cut: true}}, nil, "the connector's answer breaks off ("},
-		"no credentials":        {&script{none: true}, nil, "the shop of KEY has entered no credentials for Sitoo; it does that once, with PUT /sitoo/credentials"},
-		"another shop's key":    {&script{list: `[{"state":"done","backfillid":"b","account":"ffff"}]`}, map[string]string{"ACCOUNT": other}, "KEY belongs to another account than ACCOUNT: it could not show the progress"},
-		"another shop, and job": {&script{list: `[{"state":"running","backfillid":"` + history.JobID("ffff", history.Spec{From: day(2024, 1, 1), To: day(2025, 1, 1)}) + `","account":"ffff"}]`}, map[string]string{"ACCOUNT": other}, "KEY belongs to another account than ACCOUNT: it could not show the progress"},
+		"another key":            {&script{}, map[string]string{"KEY": "another"}, "the connector answers 401: Rule does not accept the shop's API key."},
+		"no /sitoo":              {&script{}, map[string]string{"URL": "/"}, "the connector answers 404: This connector has no such URL."},
+		"a pause":                {&script{before: step{code: 503, body: `{"error":"busy","message":"Rule is taking a pause."}`}}, nil, "the connector answers 503: Rule is taking a pause."},
+		"a gateway's":            {&script{before: step{code: 502, body: "<html>" + testKey}}, nil, "the connector answers 502: Bad Gateway"},
+		"the key sent back":      {&script{before: step{code: 403, body: `{"message":"\u001b[2J` + testKey + ` is forbidden"}`}}, nil, "the connector answers 403:  [2J[key] is forbidden"},
+		"elsewhere":              {&script{before: step{code: 302}}, nil, "the connector answers 302: Found"},
+		"a status unheard of":    {&script{before: step{code: 299 + 300}}, nil, "the connector answers 599: no reason"},
+		"a page":                 {&script{before: step{body: "<html>"}}, nil, "the answer is not the connector's: is URL its address, with /sitoo at the end?"},
+		"another answer":         {&script{before: step{body: "{}"}}, nil, "the answer is not the connector's: is URL its address, with /sitoo at the end?"},
+		"a job without state":    {&script{before: step{body: `{"backfillid":"` + history.JobID(account.ID(testKey), history.Spec{From: day(2024, 1, 1), To: day(2025, 1, 1)}) + `"}`}}, nil, "the answer is not the connector's: is URL its address, with /sitoo at the end?"},
+		"no word of credentials": {&script{none: "{}"}, nil, "the answer is not the connector's: is URL its address, with /sitoo at the end?"},
+		"another job":            {&script{before: step{Status: history.Status{ID: "x", State: history.Running}}}, nil, "the answer is not the connector's: is URL its address, with /sitoo at the end?"},
+		"no list":                {&script{list: "null"}, nil, "the answer is not the connector's: is URL its address, with /sitoo at the end?"},
+		"no answer":              {&script{before: step{lost: true}}, nil, "the connector does not answer ("},
+		"half an answer":         {&script{before: step{cut: true}}, nil, "the connector's answer breaks off ("},
+		"no credentials":         {&script{none: `{"entered":false}`}, nil, "the shop of KEY has entered no credentials for Sitoo; it does that once, with PUT /sitoo/credentials"},
+		"another shop's key":     {&script{list: `[{"state":"done","backfillid":"b","account":"ffff"}]`}, map[string]string{"ACCOUNT": other}, "KEY belongs to another account than ACCOUNT: it could not show the progress"},
+		"another shop, and job":  {&script{list: `[{"state":"running","backfillid":"` + history.JobID("ffff", history.Spec{From: day(2024, 1, 1), To: day(2025, 1, 1)}) + `","account":"ffff"}]`}, map[string]string{"ACCOUNT": other}, "KEY belongs to another account than ACCOUNT: it could not show the progress"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
@@ -507,6 +509,17 @@ func TestRenewedKey(t *testing.T) {
 			i.says(t, tt.want, "\n100 %  done: 0 read", "\nThe backfill is done")
 		})
 	}
+}
+
+// Whoever stops watching the job of a renewed key is told its own address.
+func TestRenewedKeyLeft(t *testing.T) {
+	t.Parallel()
+	const old = "0123456789abcdef0123456789abcdef"
+	id := history.JobID(old, history.Spec{From: day(2024, 1, 1), To: day(2025, 1, 1)})
+	s, i := &script{own: id, later: `[{"state":"running","backfillid":"` + id + `","account":"` + old + `"}]`}, &running{}
+	s.steps = []step{job(1, history.Running, nil), steady(401)}
+	fails(t, i.run(t, t.Context(), s), "the connector answers 401")
+	i.says(t, "http://connector/sitoo/backfills/"+id+"\n")
 }
 
 // interrupting ends the command while it waits for an answer.
