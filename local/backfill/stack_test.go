@@ -43,6 +43,7 @@ type product struct {
 	key   string
 	clock *clock
 	moved time.Time // when what waits was last brought back
+	from  string    // FROM
 }
 
 func newProduct(t *testing.T, orders int, o fakerule.Options) *product {
@@ -57,7 +58,7 @@ func newProduct(t *testing.T, orders int, o fakerule.Options) *product {
 	for i := range tpl.Queues {
 		tpl.Queues[i].Visibility = time.Hour
 	}
-	p := &product{t: t, key: testKey, clock: newClock()}
+	p := &product{t: t, key: testKey, clock: newClock(), from: "2023-01-04"}
 	o.Keys, o.Now = []string{testKey}, p.clock.Now
 	p.rule = fakerule.New(o)
 	backend := httptest.NewServer(p.rule)
@@ -151,12 +152,12 @@ func (p *product) enter() string {
 		p.sitoo.URL, fakesitoo.DefaultAccountID, fakesitoo.DefaultAPIID, fakesitoo.DefaultPassword))
 }
 
-// run runs the command, for January and February less their first days.
+// run runs the command, for the orders from a day on.
 func (p *product) run(env map[string]string) (*running, error) {
 	p.t.Helper()
 	all := map[string]string{"KEY": p.key}
 	if env["ORDERS"] == "" {
-		all["FROM"], all["TO"] = "2023-01-04", "2023-02-28"
+		all["FROM"], all["TO"] = p.from, "2023-02-28"
 	}
 	for name, v := range env {
 		all[name] = v
@@ -252,6 +253,7 @@ func report(t *testing.T, i *running) (totals, map[string][]int) {
 func TestBackfill(t *testing.T) {
 	t.Parallel()
 	p := newProduct(t, twoMonths, fakerule.Options{})
+	p.from = "2023-01-25"
 	if i, err := p.run(nil); err == nil || !strings.Contains(err.Error(), "no credentials for Sitoo") || i.out.Len() > 0 {
 		t.Fatalf("without credentials: %v\n%s", err, i.out.String())
 	}
