@@ -4,15 +4,11 @@
 package main
 
 import (
-	"bytes"
-	"cmp"
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
 	"net/http"
-	"net/url"
 	"os"
 	"os/signal"
 	"strconv"
@@ -23,19 +19,9 @@ import (
 	"github.com/aws/aws-sdk-go-v2/config"
 	"github.com/aws/aws-sdk-go-v2/service/sqs"
 
-	"sitoo-rule/shared/account"
 	"sitoo-rule/shared/history"
 	"sitoo-rule/shared/sqsqueue"
 	"sitoo-rule/shared/worker"
-)
-
-const (
-	defaultURL = "http://127.0.0.1:3000/sitoo"
-	defaultKey = "demo-key"
-	// often is how often progress is asked for.
-	often = 2 * time.Second
-	// appear is how long a job may take to be there after its message is posted.
-	appear = time.Minute
 )
 
 func main() {
@@ -69,190 +55,79 @@ func sleep(ctx context.Context, d time.Duration) error {
 	}
 }
 
+// command is what a run is made of.
 type command struct {
-	getenv func(string) string
+	getenv func(name string) string
 	out    io.Writer
 	http   *http.Client
 	now    func() time.Time
-	sleep  func(context.Context, time.Duration) error
+	sleep  func(ctx context.Context, d time.Duration) error
 	queue  func(ctx context.Context, url string) (worker.Sender, error)
 }
 
-// message returns what support posts, and the id of the job that comes of it.
-func (c *command) message(key string) (body, id string, err error) {
-	m := map[string]any{"account": cmp.Or(c.getenv("ACCOUNT"), account.ID(key))}
-	for name, v := range map[string]string{"from": c.getenv("FROM"), "to": c.getenv("TO"), "customers": c.getenv("CUSTOMERS")} {
-		if v != "" {
-			m[name] = v
-		}
-	}
-	if v := c.getenv("DRYRUN"); v != "" {
-		if m["dryrun"], err = strconv.ParseBool(v); err != nil {
-			return "", "", errors.New("DRYRUN is true or false")
-		}
-	}
-	if v := c.getenv("ORDERS"); v != "" {
-		var ids []int64
-		for one := range strings.SplitSeq(v, ",") {
-			n, err := strconv.ParseInt(strings.TrimSpace(one), 10, 64)
-			if err != nil {
-				return "", "", errors.New("ORDERS is a list of order numbers, such as 210334,210335")
-			}
-			ids = append(ids, n)
-		}
-		m["orders"] = ids
-	}
-	raw, err := json.Marshal(m)
-	if err != nil {
-		return "", "", err
-	}
-	// What the worker would put aside is said here and now.
-	start, _, err := history.DecodeBackfill(string(raw))
-	if err != nil {
-		return "", "", err
-	}
-	return string(raw), history.JobID(start.Account, start.Spec), nil
-}
-
+// run posts the message and follows the job to its end. Its error says in a
+// sentence why not every order that was asked for is in Rule, as far as is known.
 func (c *command) run(ctx context.Context) error {
-	base := strings.TrimRight(cmp.Or(c.getenv("URL"), defaultURL), "/")
-	u, err := url.Parse(base)
-	if err != nil || u.Host == "" || u.User != nil || u.RawQuery != "" {
-		return errors.New("URL is not the address of the connector, such as https://api.example.com/sitoo")
+	s, err := c.settings()
+	if err == nil {
+		err = c.bring(ctx, s)
 	}
-	home := u.Hostname() == "localhost" || u.Hostname() == "127.0.0.1"
-	if u.Scheme != "https" && (u.Scheme != "http" || !home) {
-		return errors.New("URL must begin with https://, or anybody on the way could read the key")
-	}
-	key := c.getenv("KEY")
-	if key == "" && !home {
-		return errors.New("say the shop's Rule API key, which the progress is asked with: KEY=")
-	}
-	key = cmp.Or(key, defaultKey)
-	body, id, err := c.message(key)
 	if err != nil {
-		return err
-	}
-	before, err := c.status(ctx, base, key, id)
-	if err != nil && !errors.Is(err, errNone) {
-		return err
-	}
-	if c.getenv("AWS") == "1" {
-		queueURL := c.getenv("QUEUE_URL")
-		if queueURL == "" {
-			return errors.New("say the queue: QUEUE_URL=, the output BackfillQueueUrl of the stack")
-		}
-		q, err := c.queue(ctx, queueURL)
-		if err != nil {
-			return err
-		}
-		// A message posted anew within five minutes is a new one.
-		err = q.Send(ctx, worker.Message{Body: body, Group: "support", Dedup: id + "-" + strconv.FormatInt(c.now().UnixNano(), 36)})
-		if err != nil {
-			return err
-		}
-	} else {
-		u.Path = "/_queues/BackfillQueue"
-		if _, err := c.call(ctx, http.MethodPost, u.String(), "", body); err != nil {
-			return fmt.Errorf("post the message: %w", err)
-		}
-	}
-	fmt.Fprintf(c.out, "posted %s\nbackfill %s\n", body, id)
-	return c.watch(ctx, base, key, id, before)
-}
-
-// watch shows progress until the job has ended.
-func (c *command) watch(ctx context.Context, base, key, id string, before history.Status) error {
-	posted, last := c.now(), ""
-	for {
-		st, err := c.status(ctx, base, key, id)
-		fresh := err == nil && (st.Run > before.Run || !before.State.Final())
-		switch {
-		case err != nil && !errors.Is(err, errNone):
-			return err
-		case !fresh && c.now().Sub(posted) > appear:
-			return errors.New("no job has come of the message: look for it in BackfillDeadLetters, its attribute reason says why")
-		case fresh:
-			line := fmt.Sprintf("%3d %%  %s %s: %d read, %d to write, %d written, %d there already, %d skipped", st.Percent, st.State, st.Phase, st.Read, st.Matched, st.Written, st.Already, sum(st.Skipped))
-			if st.Reason != "" {
-				line += "; " + st.Reason
-			}
-			if line != last {
-				fmt.Fprintln(c.out, line)
-				last = line
-			}
-			if st.State.Final() || st.State == history.Paused {
-				return c.end(st)
-			}
-		}
-		if err := c.sleep(ctx, often); err != nil {
-			return errors.New("no longer watched; the job goes on, and GET /sitoo/backfills tells how")
-		}
-	}
-}
-
-func sum(m map[string]int) (n int) {
-	for _, v := range m {
-		n += v
-	}
-	return n
-}
-
-func (c *command) end(st history.Status) error {
-	for _, m := range st.Months {
-		fmt.Fprintf(c.out, "  %s  %d in Sitoo, %d in Rule, %d skipped, %d failed\n", m.Name, m.Sitoo, m.Written, m.Skipped, m.Failed)
-	}
-	for _, f := range st.Failed {
-		fmt.Fprintf(c.out, "  failed, %s: %v\n", f.Reason, f.Orders)
-	}
-	if st.State != history.Done || len(st.Failed) > 0 {
-		return fmt.Errorf("the backfill is %s", st.State)
+		return errors.New(c.clean(err.Error()))
 	}
 	return nil
 }
 
-var errNone = errors.New("there is no such backfill")
-
-func (c *command) status(ctx context.Context, base, key, id string) (st history.Status, err error) {
-	raw, err := c.call(ctx, http.MethodGet, base+"/backfills/"+id, key, "")
+// bring does what the settings ask for.
+func (c *command) bring(ctx context.Context, s settings) error {
+	w := &watch{command: c, settings: s, client: client{url: s.url, key: s.key, http: c.http}, id: history.JobID(s.start.Account, s.start.Spec)}
+	known, err := w.prepare(ctx)
+	if ctx.Err() != nil {
+		return errors.New("interrupted; nothing was posted")
+	}
 	if err != nil {
-		return st, err
+		return fmt.Errorf("%w; nothing was posted", err)
 	}
-	if err := json.Unmarshal(raw, &st); err != nil {
-		return st, fmt.Errorf("the connector's answer: %w", err)
+	if err := c.post(ctx, s, w.id); err != nil {
+		if ctx.Err() != nil {
+			err = errors.New("interrupted")
+		}
+		return fmt.Errorf("post the message: %w; if it is on the queue nevertheless, the same command joins its job", err)
 	}
-	return st, nil
+	c.say("posted %s", s.body)
+	c.say("backfill %s%s", w.id, known)
+	return w.follow(ctx)
 }
 
-func (c *command) call(ctx context.Context, method, address, key, body string) ([]byte, error) {
-	req, err := http.NewRequestWithContext(ctx, method, address, strings.NewReader(body))
-	if err != nil {
-		return nil, errors.New("the address cannot be called")
+// post puts the message on the queue.
+func (c *command) post(ctx context.Context, s settings, id string) error {
+	if s.queue == "" {
+		return client{url: s.home, http: c.http}.post(ctx, "/_queues/BackfillQueue", s.body)
 	}
-	if key != "" {
-		req.Header.Set("Authorization", "Bearer "+key)
-	}
-	res, err := c.http.Do(req)
+	q, err := c.queue(ctx, s.queue)
 	if err != nil {
-		if ue, ok := errors.AsType[*url.Error](err); ok {
-			err = ue.Err // without the address
+		return err
+	}
+	// Posted again within five minutes it is a message of its own: the job may
+	// have ended meanwhile.
+	return q.Send(ctx, worker.Message{Body: s.body, Group: "support", Dedup: id + "-" + strconv.FormatInt(c.now().UnixNano(), 36)})
+}
+
+// say shows a line.
+func (c *command) say(format string, args ...any) {
+	fmt.Fprintln(c.out, c.clean(fmt.Sprintf(format, args...)))
+}
+
+// clean makes a text fit to be shown: whatever answers may repeat the key that
+// it was sent, and characters that move the cursor.
+func (c *command) clean(s string) string {
+	if key := c.getenv("KEY"); key != "" {
+		s = strings.ReplaceAll(s, key, "[key]")
+	}
+	return strings.Map(func(r rune) rune {
+		if r < ' ' || r == 0x7F || r >= 0x80 && r < 0xA0 {
+			return ' '
 		}
-		return nil, fmt.Errorf("the connector does not answer (is `make run` running?): %w", err)
-	}
-	defer res.Body.Close()
-	raw, err := io.ReadAll(io.LimitReader(res.Body, 16<<20))
-	if err != nil {
-		return nil, fmt.Errorf("the connector's answer: %w", err)
-	}
-	switch {
-	case res.StatusCode == http.StatusNotFound && method == http.MethodGet:
-		return nil, errNone
-	case res.StatusCode >= 300:
-		var said struct {
-			Message string `json:"message"`
-		}
-		_ = json.Unmarshal(bytes.TrimSpace(raw), &said)
-		return nil, fmt.Errorf("the connector answers %d: %s", res.StatusCode, said.Message)
-	}
-	return raw, nil
+		return r
+	}, s)
 }
