@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"context"
 	"fmt"
+	"slices"
 
 	"github.com/aws/aws-lambda-go/lambda"
 	"github.com/aws/aws-sdk-go-v2/service/sqs"
@@ -30,7 +31,7 @@ func (s *Stack) inCloud(ctx context.Context, o Options) (func(id, attr string) (
 	if err != nil {
 		return nil, nil, err
 	}
-	parts := func(_ template.Function, env func(string) string) (app.Parts, error) {
+	parts := func(f template.Function, env func(string) string) (app.Parts, error) {
 		c, err := app.FromEnv(env)
 		if err != nil {
 			return app.Parts{}, err
@@ -41,6 +42,7 @@ func (s *Stack) inCloud(ctx context.Context, o Options) (func(id, attr string) (
 			add app.Part
 		}{
 			{c.AccountsTable != "", app.WithAccounts},
+			{f.Name == "history-worker", app.WithPatience},
 			{c.LedgerTable != "", app.WithLedger},
 			{c.OrdersQueue != "", app.WithOrders},
 			{c.OrdersDeadLetters != "", app.WithDeadLetters},
@@ -77,9 +79,10 @@ func (s *Stack) inCloud(ctx context.Context, o Options) (func(id, attr string) (
 		if err != nil {
 			return nil, nil, fmt.Errorf("event source %s: %w", source.ID, err)
 		}
+		fifo := slices.ContainsFunc(o.Template.Queues, func(q template.Queue) bool { return q.ID == source.Queue && q.FIFO })
 		poller := &awslocal.Poller{
 			Client: sqs.NewFromConfig(*o.Cloud), Queue: awslocal.Created{URL: url, ARN: arn}, BatchSize: source.BatchSize, PartialFailures: source.PartialBatch,
-			Concurrency: 2, Timeout: f.Timeout, Log: o.Log, Handler: worker{s, f.Name},
+			Concurrency: 2, Timeout: f.Timeout, Log: o.Log, Handler: worker{s, f.Name}, Short: fifo,
 		}
 		s.workers = append(s.workers, poller.Run)
 	}
