@@ -105,3 +105,23 @@ func TestAs(t *testing.T) {
 		t.Errorf("KindOf(nil) = %v, want internal", got)
 	}
 }
+
+func TestSince(t *testing.T) {
+	t.Parallel()
+	at := time.Date(2026, 3, 2, 9, 0, 0, 0, time.UTC)
+	err := fault.Since(fault.New(fault.Busy, "not now"), at)
+	for _, e := range []error{err, fmt.Errorf("write: %w", err), errors.Join(errors.New("x"), err)} {
+		if got := fault.SinceOf(e); !got.Equal(at) {
+			t.Errorf("SinceOf(%v) = %v", e, got)
+		}
+		if fault.KindOf(e) != fault.Busy || fault.As(e).Message != "not now" {
+			t.Errorf("%v has lost its kind", e)
+		}
+	}
+	if err.Error() != "busy: not now" {
+		t.Errorf("it says %q", err)
+	}
+	if fault.Since(nil, at) != nil || !fault.SinceOf(nil).IsZero() || !fault.SinceOf(errors.New("x")).IsZero() {
+		t.Error("nothing has failed since")
+	}
+}

@@ -231,6 +231,14 @@ func TestDelaysVary(t *testing.T) {
 	if len(delays) < 40 {
 		t.Errorf("50 delays, only %d different", len(delays))
 	}
+	q := &queue{}
+	edge := &worker.Edge{Queue: q, DeadLetters: q, Log: slog.New(slog.NewJSONHandler(q, nil)), Now: func() time.Time { return now }, Jitter: func(n time.Duration) time.Duration { return n - 1 }}
+	if _, err := edge.Handler("order-worker", func(context.Context, *worker.Delivery) error { return fault.New(fault.Unavailable, "") }).Invoke(t.Context(), one(t, nil)); err != nil {
+		t.Fatal(err)
+	}
+	if got := q.delays["r-1"]; got != 16500*time.Millisecond {
+		t.Errorf("with a jitter of its own: %v", got)
+	}
 }
 
 // A batch as Lambda delivers it: each message has a fate of its own.
@@ -518,6 +526,43 @@ func TestAge(t *testing.T) {
 		q.work(t, t.Context(), one(t, func(m *events.SQSMessage) {
 			m.Attributes["SentTimestamp"], m.Attributes["ApproximateReceiveCount"] = c.sent, "3"
 		}), func(context.Context, *worker.Delivery) error { return c.err })
+		if got := len(q.aside) == 1; got != c.aside {
+			t.Errorf("%s: put aside %v, want %v", c.name, got, c.aside)
+		}
+	}
+}
+
+// On a queue where messages wait long for their turn, one that fails has as long
+// as any other, counted from its first failure; and what merely waits, longer.
+func TestLongWait(t *testing.T) {
+	t.Parallel()
+	hours := func(n int) time.Time { return now.Add(time.Duration(-n) * time.Hour) }
+	down, defect, busy := fault.New(fault.Unavailable, ""), errors.New("x"), fault.New(fault.Busy, "")
+	for _, c := range []struct {
+		name  string
+		err   error
+		sent  int // hours ago
+		aside bool
+	}{
+		{"its first failure after a week", fault.Since(down, hours(0)), 7 * 24, false},
+		{"failing for less than two days", fault.Since(down, hours(47)), 7 * 24, false},
+		{"failing for two days", fault.Since(down, hours(48)), 7 * 24, true},
+		{"wrapped", fmt.Errorf("write: %w", fault.Since(down, hours(47))), 7 * 24, false},
+		{"a defect, new", fault.Since(defect, hours(5)), 7 * 24, false},
+		{"a defect for six hours", fault.Since(defect, hours(6)), 7 * 24, true},
+		{"as old as it can get", fault.Since(down, hours(1)), 12 * 24, true},
+		{"not known since when", down, 7 * 24, true},
+		{"waiting for a week", busy, 7 * 24, false},
+		{"waiting, whatever failed before", fault.Since(busy, hours(72)), 7 * 24, false},
+		{"waiting for too long", busy, 12 * 24, true},
+		{"refused", fault.Since(fault.New(fault.Invalid, ""), hours(0)), 0, true},
+	} {
+		q := &queue{}
+		edge := &worker.Edge{Queue: q, DeadLetters: q, Log: slog.New(slog.NewJSONHandler(q, nil)), Now: func() time.Time { return now }, MaxWait: 12 * 24 * time.Hour}
+		event := one(t, func(m *events.SQSMessage) { m.Attributes["SentTimestamp"] = fmt.Sprint(hours(c.sent).UnixMilli()) })
+		if _, err := edge.Handler("order-worker", func(context.Context, *worker.Delivery) error { return c.err }).Invoke(t.Context(), event); err != nil {
+			t.Fatal(err)
+		}
 		if got := len(q.aside) == 1; got != c.aside {
 			t.Errorf("%s: put aside %v, want %v", c.name, got, c.aside)
 		}
