@@ -34,8 +34,14 @@ run: ## Start everything on this machine: API :3000, Rule :3001, Sitoo :3002 (AW
 	@go run ./local/run
 
 .PHONY: test
-test: ## Run the tests with the race detector
+test: ## Run the tests with the race detector, and a simulated shop of 50,000 orders without it
 	go test -race -parallel 8 ./...
+	go test ./local/simulation
+
+# FIRST, SEEDS and ORDERS reach it in the environment.
+.PHONY: simulate
+simulate: ## Play whole backfills with all that can go wrong, and audit them: make simulate SEEDS=100 ORDERS=5000 [FIRST=1]
+	@go test ./local/simulation -run '^TestFaults$$' -count=1 -timeout 10h -v | grep -v '^=== '
 
 .PHONY: fmt
 fmt: ## Format the Go code

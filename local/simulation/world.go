@@ -24,6 +24,7 @@ import (
 	"time"
 
 	"github.com/aws/aws-lambda-go/events"
+	"github.com/aws/aws-lambda-go/lambda"
 	"github.com/aws/aws-lambda-go/lambdacontext"
 
 	"sitoo-rule/local/fakerule"
@@ -63,6 +64,11 @@ type Options struct {
 	// AtOnce works the queues as Lambda does, side by side; else one delivery
 	// after the other, and within one another, in an order that Seed gives.
 	AtOnce bool
+	// Till is how often a cashier looks somebody up meanwhile, with AtOnce; 0 is
+	// never.
+	Till time.Duration
+	// Wrap lets a test come between Lambda and a function.
+	Wrap func(function string, h lambda.Handler) lambda.Handler
 }
 
 // Key is the shop's Rule API key.
@@ -105,6 +111,9 @@ type World struct {
 // Counts say what happened.
 type Counts struct {
 	Deliveries, Effects, Kills, Faults int
+	// LookedUp is how many customers cashiers looked up, and Refused how often
+	// they did not get an answer, or waited for over a second.
+	LookedUp, Refused int
 }
 
 // copyOf is an order whose copy the till has not posted yet.
@@ -158,7 +167,7 @@ func New(ctx context.Context, o Options) (*World, error) {
 	options := stack.Options{
 		Template: o.Template, RuleURL: "http://rule.example", HTTP: &http.Client{Transport: wire{w, "rule", w.Rule}},
 		SitooHTTP: &http.Client{Transport: wire{w, "sitoo", nil}}, Now: time.Now, Log: slog.New(slog.DiscardHandler),
-		Pause: -1,
+		Pause: -1, Wrap: o.Wrap,
 	}
 	if !o.AtOnce {
 		options.Change = func(_ string, p *app.Parts) {
@@ -325,8 +334,15 @@ func (w *World) playAtOnce(ctx context.Context) error {
 	ended := make(chan struct{})
 	go func() { defer close(ended); w.Run(ctx) }()
 	defer func() { cancel(); <-ended }()
+	till := time.Now()
 	for {
-		time.Sleep(time.Second)
+		if w.o.Till == 0 {
+			time.Sleep(time.Second)
+		} else {
+			till = till.Add(w.o.Till)
+			time.Sleep(time.Until(till))
+			w.lookUp()
+		}
 		j, err := w.Job()
 		switch {
 		case errors.Is(err, history.ErrNoJob):
@@ -338,6 +354,16 @@ func (w *World) playAtOnce(ctx context.Context) error {
 		if time.Since(w.Began) > 30*24*time.Hour {
 			return fmt.Errorf("the job does not come to an end: %+v", j)
 		}
+	}
+}
+
+// lookUp is a cashier who looks for somebody by email.
+func (w *World) lookUp() {
+	began := time.Now()
+	status, _ := w.Call(http.MethodGet, fmt.Sprintf("/contacts?key=kund.%05d@example.com", 100+w.Counts.LookedUp%900), "")
+	w.Counts.LookedUp++
+	if status != http.StatusOK || time.Since(began) > time.Second {
+		w.Counts.Refused++
 	}
 }
 

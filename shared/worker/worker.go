@@ -32,6 +32,12 @@ const (
 	lastDelay  = time.Hour
 	// unauthorizedDelay: somebody has to see to the key.
 	unauthorizedDelay = time.Hour
+	// fewWaits and manyWaits are how often a message may be received before it
+	// waits for lateWait and lastWait at the least, where it may wait for days: each
+	// time counts towards the queue's maximum of receives, 300, which is left for
+	// messages that take the process down. 150 times lastWait are 12 days.
+	fewWaits, lateWait  = 60, 15 * time.Minute
+	manyWaits, lastWait = 150, 2 * time.Hour
 	// maxDelay is what SQS allows.
 	maxDelay = 12 * time.Hour
 	// maxAge is how old a message may get before it is put aside, whatever the
@@ -84,7 +90,7 @@ type Edge struct {
 	Now   func() time.Time
 	// MaxWait, if set, is for long work, which waits for its turn behind other
 	// messages of its own: how old one may get that is Busy, in place of 48
-	// hours. It comes again at RetryAt then, however often that was so before.
+	// hours. It comes again at RetryAt then, or later if that was so very often.
 	MaxWait time.Duration
 	// Jitter returns a duration from 0 up to n at random, rand.N if nil.
 	Jitter func(n time.Duration) time.Duration
@@ -204,7 +210,7 @@ func (e *Edge) delay(err error, receives int, now time.Time) time.Duration {
 	switch f := fault.As(err); f.Kind {
 	case fault.Busy: // one who says "in a second" each time is not asked each second
 		if e.MaxWait > 0 {
-			wait = firstDelay
+			wait = patience(receives)
 		}
 		wait = max(wait, f.RetryAt.Sub(now))
 	case fault.Unauthorized:
@@ -215,6 +221,17 @@ func (e *Edge) delay(err error, receives int, now time.Time) time.Duration {
 		jitter = rand.N[time.Duration]
 	}
 	return min(wait+jitter(wait/10+1), maxDelay)
+}
+
+// patience is how long a message waits at the least that may wait for days.
+func patience(receives int) time.Duration {
+	switch {
+	case receives <= fewWaits:
+		return firstDelay
+	case receives <= manyWaits:
+		return lateWait
+	}
+	return lastWait
 }
 
 // Reason is the attribute of a message that was put aside: why.

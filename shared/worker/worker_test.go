@@ -569,6 +569,43 @@ func TestLongWait(t *testing.T) {
 	}
 }
 
+// What waits for days is received less often than the queue's maximum of
+// receives, which would put it aside without a reason.
+func TestLongWaitIsFewReceives(t *testing.T) {
+	t.Parallel()
+	const most = 300 // maxReceiveCount of template.yaml
+	age, receives := time.Duration(0), 0
+	for aside := false; !aside; {
+		receives++
+		q := &queue{}
+		edge := &worker.Edge{
+			Queue: q, DeadLetters: q, Log: slog.New(slog.NewJSONHandler(q, nil)), Now: func() time.Time { return now }, MaxWait: 12 * 24 * time.Hour,
+			Jitter: func(time.Duration) time.Duration { return 0 },
+		}
+		event := one(t, func(m *events.SQSMessage) {
+			m.Attributes["SentTimestamp"], m.Attributes["ApproximateReceiveCount"] = fmt.Sprint(now.Add(-age).UnixMilli()), fmt.Sprint(receives)
+		})
+		asked := 2 * time.Minute
+		if receives == 2 {
+			asked = 9 * time.Hour // it is asked for more
+		}
+		if _, err := edge.Handler("order-worker", func(context.Context, *worker.Delivery) error {
+			return &fault.Error{Kind: fault.Busy, RetryAt: now.Add(asked)}
+		}).Invoke(t.Context(), event); err != nil {
+			t.Fatal(err)
+		}
+		aside = len(q.aside) == 1
+		wait := q.delays["r-1"]
+		if !aside && (wait < asked || receives <= 60 && wait != asked) {
+			t.Errorf("after %d receives it waits %s, asked for are %s", receives, wait, asked)
+		}
+		age += wait
+	}
+	if receives >= most {
+		t.Errorf("it was received %d times", receives)
+	}
+}
+
 // Whoever keeps books is told before a message is put aside; if that fails, the
 // message stays.
 func TestAside(t *testing.T) {

@@ -1,0 +1,234 @@
+package bench_test
+
+import (
+	"context"
+	"log/slog"
+	"os"
+	"runtime/debug"
+	"sync/atomic"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/aws/aws-lambda-go/lambda"
+
+	"sitoo-rule/local/fakerule"
+	"sitoo-rule/local/memory"
+	"sitoo-rule/local/simulation"
+	"sitoo-rule/local/template"
+	"sitoo-rule/shared/account"
+	"sitoo-rule/shared/customer"
+	"sitoo-rule/shared/customer/phone"
+	"sitoo-rule/shared/order"
+	"sitoo-rule/shared/sitoo"
+)
+
+const (
+	// ruleTakes is how long Rule takes, and page and more what Sitoo does for a page
+	// and for each order on it.
+	ruleTakes = 250 * time.Millisecond
+	page      = 400 * time.Millisecond
+	more      = 3 * time.Millisecond
+)
+
+func pageOf(orders int) time.Duration { return page + time.Duration(orders)*more }
+
+// simulated plays a world in virtual time, which is there in tests only.
+func simulated(b *testing.B, o simulation.Options, then func(w *simulation.World)) {
+	b.Helper()
+	var err error
+	if o.Template, err = template.Load("../../template.yaml"); err != nil {
+		b.Fatal(err)
+	}
+	ok := testing.RunTests(func(_, _ string) (bool, error) { return true, nil }, []testing.InternalTest{{Name: b.Name(), F: func(t *testing.T) {
+		synctest.Test(t, func(t *testing.T) {
+			w, err := simulation.New(t.Context(), o)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if err := w.Start(t.Context()); err != nil {
+				t.Fatal(err)
+			}
+			if err := w.Play(t.Context()); err != nil {
+				t.Fatal(err)
+			}
+			for _, wrong := range w.Audit() {
+				t.Fatal(wrong)
+			}
+			then(w)
+		})
+	}}})
+	if !ok {
+		b.Fatal("the simulated backfill went wrong")
+	}
+}
+
+// BenchmarkBackfill brings the orders of a shop over, in a simulation in which
+// Rule takes 250 ms for an answer and Sitoo 1.9 s for a page of 500 orders; some
+// customers have hundreds of orders. It is audited.
+//
+// req/1000 are the requests to Rule for 1000 orders that were written, and
+// x-fewer how many more it takes to bring each order by itself, as those from a
+// till are. x-bound compares the time with that of reading the pages of Sitoo's
+// one after the other, which no one can do faster; naive-h are the hours that
+// Rule's whole budget makes of one by one.
+//
+// refused are the calls of a till, one every ten seconds meanwhile, that Rule
+// refused or that took over a second. backfill-MiB and history-MiB are what a
+// worker takes at its peak beside what it found, and x-memory how that compares
+// with a shop of an eighth of the size.
+func BenchmarkBackfill(b *testing.B) {
+	orders := 100_000
+	if os.Getenv("SHORT") != "" {
+		orders = 4000
+	}
+	shop := simulation.Options{Seed: 3, Orders: orders, Customers: orders / 8, Known: orders / 10, AtOnce: true, Answer: ruleTakes, Page: pageOf}
+
+	b.Run("pace", func(b *testing.B) {
+		for b.Loop() {
+			simulated(b, shop, func(w *simulation.World) {
+				st, err := w.Status()
+				if err != nil {
+					b.Fatal(err)
+				}
+				fast := float64(len(w.Rule.Requests())) / float64(st.Written) * 1000
+				slow := oneByOne(b, w)
+				bound := time.Duration((orders+sitoo.MaxPage-1)/sitoo.MaxPage) * pageOf(sitoo.MaxPage)
+				naive := time.Duration(slow * float64(st.Written) / 1000 / fakerule.DefaultBudget * float64(fakerule.Window))
+				b.ReportMetric(0, "ns/op")
+				b.ReportMetric(fast, "req/1000")
+				b.ReportMetric(slow/fast, "x-fewer")
+				b.ReportMetric(w.Took().Minutes(), "min")
+				b.ReportMetric(w.Took().Seconds()/bound.Seconds(), "x-bound")
+				b.ReportMetric(naive.Hours(), "naive-h")
+			})
+		}
+	})
+
+	b.Run("tills", func(b *testing.B) {
+		o := shop
+		o.Orders, o.Customers, o.Known, o.Till = orders/5, orders/40, orders/50, 10*time.Second
+		for b.Loop() {
+			simulated(b, o, func(w *simulation.World) {
+				b.ReportMetric(0, "ns/op")
+				b.ReportMetric(float64(w.Counts.LookedUp), "calls")
+				b.ReportMetric(float64(w.Counts.Refused), "refused")
+			})
+		}
+	})
+
+	b.Run("memory", func(b *testing.B) {
+		for b.Loop() {
+			var all [2]map[string]uint64
+			for i, n := range []int{orders / 16, orders / 2} {
+				w := newScale()
+				o := simulation.Options{Seed: 3, Orders: n, Customers: orders / 16, Known: orders / 20, Wrap: w.wrap}
+				simulated(b, o, func(*simulation.World) {})
+				all[i] = w.stop()
+			}
+			b.ReportMetric(0, "ns/op")
+			b.ReportMetric(float64(all[1]["backfill-worker"])/(1<<20), "backfill-MiB")
+			b.ReportMetric(float64(all[1]["history-worker"])/(1<<20), "history-MiB")
+			b.ReportMetric(float64(all[1]["backfill-worker"])/float64(all[0]["backfill-worker"]), "x-memory-backfill")
+			b.ReportMetric(float64(all[1]["history-worker"])/float64(all[0]["history-worker"]), "x-memory-history")
+		}
+	})
+}
+
+// oneByOne brings some of a world's orders into a Rule of its own, each by
+// itself, and returns how many requests 1000 of them take.
+func oneByOne(b *testing.B, w *simulation.World) float64 {
+	b.Helper()
+	const sample = 1000
+	m := &meter{RoundTripper: direct{fakerule.New(fakerule.Options{Budget: 1 << 30})}}
+	accounts := &memory.Accounts{}
+	if err := accounts.Create(context.Background(), account.Account{ID: "a"}); err != nil {
+		b.Fatal(err)
+	}
+	d := &order.Deliverer{Ledger: &memory.Ledger{}, Accounts: accounts, Phones: customer.Phones(phone.Parser("SE")), Now: time.Now, Log: slog.New(slog.DiscardHandler)}
+	shop := sitoo.NewREST(sitoo.RESTConfig{HTTP: w.Sitoo.Client(), Pause: -1}).Shop(sitoo.Credentials{
+		BaseURL: "https://api.mysitoo.com/v2/accounts/90001", Site: 1, APIID: "90001-1", Password: "demo-password",
+	})
+	done, requests := 0, 0
+	for after := int64(0); done < sample; {
+		p, err := shop.Orders(context.Background(), sitoo.Query{After: after, Upto: 1 << 40})
+		if err != nil {
+			b.Fatal(err)
+		}
+		if len(p.Orders) == 0 {
+			break
+		}
+		after = p.Last()
+		for _, l := range p.Orders {
+			o, err := sitoo.DecodeOrder(l.Body)
+			if err != nil {
+				b.Fatal(err)
+			}
+			_, finished := order.Completed(o)
+			if who, ok := order.PersonOf(o); !ok || !finished || who.Email == "" || l.Register == "" {
+				continue
+			}
+			a, err := accounts.Get(context.Background(), "a")
+			if err != nil {
+				b.Fatal(err)
+			}
+			m.take()
+			if err := d.Quietly(context.Background(), a, session(m), o, "attempt", order.Mode{By: "one by one"}); err != nil {
+				b.Fatal(err)
+			}
+			if done++; done > sample/10 { // the first ones make customers
+				requests += m.take().requests
+			}
+		}
+	}
+	return float64(requests) / float64(done-sample/10) * 1000
+}
+
+// scale weighs what functions take of the machine's memory at their peak, beside
+// what was there before. It looks from outside of virtual time.
+type scale struct {
+	on   atomic.Bool
+	most atomic.Uint64
+	end  chan struct{}
+	peak map[string]uint64
+}
+
+func newScale() *scale {
+	s := &scale{end: make(chan struct{}), peak: map[string]uint64{}}
+	go func() {
+		tick := time.NewTicker(time.Millisecond)
+		defer tick.Stop()
+		for {
+			select {
+			case <-tick.C:
+			case <-s.end:
+				return
+			}
+			if s.on.Load() {
+				s.most.Store(max(s.most.Load(), held()))
+			}
+		}
+	}()
+	return s
+}
+
+func (s *scale) stop() map[string]uint64 {
+	close(s.end)
+	return s.peak
+}
+
+func (s *scale) wrap(function string, h lambda.Handler) lambda.Handler {
+	if function != "backfill-worker" && function != "history-worker" {
+		return h
+	}
+	return invoked(func(ctx context.Context, payload []byte) ([]byte, error) {
+		debug.FreeOSMemory()
+		before := held()
+		s.most.Store(before)
+		s.on.Store(true)
+		out, err := h.Invoke(ctx, payload)
+		s.on.Store(false)
+		s.peak[function] = max(s.peak[function], s.most.Load()-before)
+		return out, err
+	})
+}
