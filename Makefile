@@ -129,7 +129,7 @@ bench: ## Measure: requests to Rule, overhead, sizes, start times, orders a seco
 
 .PHONY: bench-short
 bench-short: ## Run every benchmark once, so that none rots
-	go test -run '^$$' -bench . -benchtime 1x $(BENCHMARKS)
+	SHORT=1 go test -run '^$$' -bench . -benchtime 1x $(BENCHMARKS)
 
 .PHONY: fuzz-short
 fuzz-short: ## Feed every fuzz test some thousand new inputs
