@@ -9,6 +9,7 @@ import (
 	"mime/multipart"
 	"net/http"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"regexp"
 	"strings"
@@ -55,6 +56,13 @@ func readme(t *testing.T, env map[string]string) {
 			if status != 200 && status != 202 && status != 400 && status != 404 {
 				t.Errorf("%s\nstatus %d: %s", line, status, body)
 			}
+		case strings.HasPrefix(line, "make backfill ") || line == "make check-setup":
+			// A whole job over the emulator's wire is TestHistoryOverAWS.
+			if last = line; env["AWS"] == "" {
+				body = typed(t, line, "URL=http://"+ports["API"]+"/sitoo")
+				commands++
+			}
+		case strings.HasPrefix(line, "#> ") && strings.HasPrefix(last, "make ") && env["AWS"] != "":
 		case strings.HasPrefix(line, "#> "):
 			answers++
 			want := strings.TrimPrefix(line, "#> ")
@@ -89,9 +97,20 @@ func readme(t *testing.T, env map[string]string) {
 	}
 }
 
+// typed runs a command of make's, with what it is told beside the line.
+func typed(t *testing.T, line, more string) string {
+	t.Helper()
+	c := exec.CommandContext(t.Context(), "make", append(strings.Fields(line)[1:], more)...)
+	out, err := c.CombinedOutput()
+	if err != nil {
+		t.Errorf("%s: %v\n%s", line, err, out)
+	}
+	return string(out)
+}
+
 // looks reports whether a command looks at what a worker does.
 func looks(command string) bool {
-	return !strings.Contains(command, " -d ") && (strings.HasSuffix(command, "/transactions") || strings.Contains(command, "/imports"))
+	return !strings.Contains(command, " -d ") && (strings.HasSuffix(command, "/transactions") || strings.Contains(command, "/imports") || strings.Contains(command, "/backfills"))
 }
 
 // answered reports whether an answer begins as the README says, or with three
