@@ -35,6 +35,9 @@ func (w *World) effect(op string) error {
 		return errGone
 	}
 	w.Counts.Effects++
+	if w.o.Look != nil {
+		w.o.Look(p.function, op)
+	}
 	w.note("%s", op)
 	if p.told && strings.HasPrefix(op, "accounts Block") && strings.HasSuffix(op, done) {
 		p.told = false

@@ -67,6 +67,9 @@ type Options struct {
 	// Till is how often a cashier looks somebody up meanwhile, with AtOnce; 0 is
 	// never.
 	Till time.Duration
+	// Look, if set, is called before and after each effect of a function, without
+	// AtOnce.
+	Look func(function, effect string)
 	// Wrap lets a test come between Lambda and a function.
 	Wrap func(function string, h lambda.Handler) lambda.Handler
 }
