@@ -18,6 +18,8 @@ const (
 	maxJobs = 50
 	// maxResult is how many bytes of JSON a job or a part may be, as in DynamoDB.
 	maxResult = 400_000
+	// lastWord is what of that is kept for a job to say why it ends.
+	lastWord = 4000
 	// maxSealed is how many bytes are kept of a contact, as in DynamoDB.
 	maxSealed = 255
 )
@@ -110,7 +112,7 @@ func (s *History) Put(ctx context.Context, j history.Job) error {
 		if err != nil {
 			return err
 		}
-		if len(text) > maxResult {
+		if most := maxResult - lastWord; len(text) > maxResult || len(text) > most && !j.State.Final() && j.State != history.Paused {
 			return fault.New(fault.TooLarge, "The backfill has more open orders, or more parts, than can be kept count of. Start one for a shorter period.")
 		}
 		if s.jobs[k].rev != j.Rev {

@@ -113,15 +113,20 @@ func backfilled(ctx context.Context, to *dynamo.History, shop, function string) 
 		return to.Put(ctx, j)
 	case "history-worker":
 		j.Phase, j.Cursor, j.People, j.Step = history.Writing, j.Last, 2, 5
-		j.ListedAt, j.Lists = at(9, 5), 1
+		seals, err := history.NewSeals(shop, rule.New(rule.Config{}).Session(fakerule.DefaultKey, time.Time{}, nil))
+		if err != nil {
+			return err
+		}
+		// The function goes by the real time.
+		j.ListedAt, j.ListedBy, j.Lists = time.Now(), seals.Name(), 1
 		j.Parts, j.Read, j.Matched = []string{"EXAMPLEPART"}, 2, 2
 		j.Months = map[string]history.Month{"2024-03": {Sitoo: 2}}
 		if err := to.Put(ctx, j); err != nil {
 			return err
 		}
 		return to.Add(ctx, shop, j.ID+"-1-1", map[history.Digest]int64{
-			history.DigestOf(shop, customer.Key{Email: "kund.ett@example.com"}):  255934461,
-			history.DigestOf(shop, customer.Key{Email: "kund.fyra@example.com"}): 255934464,
+			seals.Digest(customer.Key{Email: "kund.ett@example.com"}):  255934461,
+			seals.Digest(customer.Key{Email: "kund.fyra@example.com"}): 255934464,
 		})
 	}
 	j.State, j.Phase, j.Cursor, j.People, j.Step = history.Done, history.Writing, j.Last, 5000, 14

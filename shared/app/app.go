@@ -277,11 +277,11 @@ func BackfillWorker(p Parts) lambda.Handler {
 }
 
 // HistoryWorker is the function history-worker. It needs History, Ledger,
-// Phones, Bonus, Syncs, OldOrdersDelay and DeadLetters.
+// Phones, Bonus, Syncs, Steps, OldOrdersDelay and DeadLetters.
 func HistoryWorker(p Parts) lambda.Handler {
 	w := &history.Writer{
 		Jobs: p.History, People: p.History, Ledger: p.Ledger, Directory: people{p, p.directory()}, Phones: p.Phones, Log: p.Log, Now: p.Now,
-		Deliverer: p.deliverer(), AtOnce: p.Claims,
+		Deliverer: p.deliverer(), AtOnce: p.Claims, Steps: p.Steps, NewID: rand.Text,
 	}
 	edge := &worker.Edge{
 		Queue: p.OldOrdersDelay, DeadLetters: p.DeadLetters, Log: p.Log, Now: p.Now, MaxWait: maxWait, Jitter: p.Jitter,

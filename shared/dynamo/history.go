@@ -39,6 +39,8 @@ const (
 	// maxResult is how many bytes of JSON a job or a part's result may be. An
 	// item may have 409,600 with its keys and the names of its attributes.
 	maxResult = 400_000
+	// lastWord is what of that is kept for a job to say why it ends.
+	lastWord = 4000
 	// maxRange is how many bytes DynamoDB takes as a sort key.
 	maxRange = 1024
 	// entrySize is how many bytes a subscriber takes in a bucket: the digest and
@@ -150,7 +152,7 @@ func (s *History) put(ctx context.Context, j history.Job) error {
 	if err != nil {
 		return err
 	}
-	if len(raw) > maxResult {
+	if most := maxResult - lastWord; len(raw) > maxResult || len(raw) > most && !j.State.Final() && j.State != history.Paused {
 		return fault.New(fault.TooLarge, "The backfill has more open orders, or more parts, than can be kept count of. Start one for a shorter period.")
 	}
 	stamp := rand.Text()

@@ -38,6 +38,13 @@ const (
 	// deleted there since must not come back by an old order. Stores keep lists
 	// for 14 days, longer than a part may wait.
 	listLasts = 24 * time.Hour
+	// listTakes is how long a listing may take before it is begun anew.
+	listTakes = 3 * 24 * time.Hour
+	// goodPages is after how many pages that came they are made larger again.
+	goodPages = 4
+	// aheadMost is how many parts may be queued and not written: reading waits for
+	// writing then, so that nothing gets too old on the queue.
+	aheadMost = 50
 	// listings is how many pages of Rule's subscribers are noted at once.
 	listings = 50
 	// pages is the default of Backfill.Pages.
@@ -144,11 +151,9 @@ func (b *Backfill) start(ctx context.Context, s Start) (Step, error) {
 	if err != nil {
 		return Step{Account: id}, err
 	}
-	shop, err := b.Directory.Shop(ctx, a)
-	if err != nil {
+	if _, err := b.Directory.Shop(ctx, a); err != nil { // only that there is one: the first step asks it
 		return Step{Account: a.ID}, err
 	}
-	_ = shop // only that there is one: the first step asks it
 	jobID := JobID(a.ID, s.Spec)
 	for range rounds {
 		j, err := b.Jobs.Get(ctx, a.ID, jobID)
@@ -250,6 +255,7 @@ type run struct {
 	account account.Account
 	rule    *rule.Session
 	shop    *sitoo.Shop
+	seals   *Seals
 	request string
 	longest time.Duration // that a page of Sitoo's took
 }
@@ -283,6 +289,9 @@ func (r *run) open(ctx context.Context) (err error) {
 	}
 	if r.shop, err = r.Directory.Shop(ctx, r.account); err != nil {
 		return noShop{err}
+	}
+	if r.seals, err = NewSeals(r.job.Account, r.rule); err != nil {
+		return err
 	}
 	if r.job.State != Waiting {
 		return nil
@@ -466,10 +475,9 @@ func crowded(r *rule.Session, now time.Time) error {
 
 // page does the next piece of work.
 func (r *run) page(ctx context.Context) error {
-	if at := r.job.ListedAt; !at.IsZero() && r.Now().Sub(at) > listLasts && r.job.Phase != Customers {
-		// Reading goes on from the cursor afterwards. What is written meanwhile goes
-		// by the old list.
-		return r.commit(ctx, func(j *Job) { j.Phase, j.Listed, j.People = Customers, "", 0 })
+	if len(r.job.Orders) == 0 && r.job.Phase != Customers && !r.job.listed(r.seals, r.Now()) {
+		// Reading goes on from the cursor afterwards.
+		return r.commit(ctx, func(j *Job) { j.Phase = Customers })
 	}
 	switch r.job.Phase {
 	case Customers:
@@ -485,9 +493,11 @@ func (r *run) page(ctx context.Context) error {
 
 // list notes who is in Rule.
 func (r *run) list(ctx context.Context) error {
-	seals, err := NewSeals(r.job.Account, r.rule)
-	if err != nil {
-		return err
+	if began := r.job.ListBegan; began.IsZero() || r.Now().Sub(began) > listTakes || r.job.ListName != r.seals.Name() {
+		return r.commit(ctx, func(j *Job) {
+			j.Listing++
+			j.ListBegan, j.ListName, j.Listed, j.People = r.Now(), r.seals.Name(), "", 0
+		})
 	}
 	next, ended := r.job.Listed, false
 	people, contacts := map[Digest]int64{}, map[int64][]byte{}
@@ -508,12 +518,12 @@ func (r *run) list(ctx context.Context) error {
 		for _, s := range list {
 			n++
 			if mail, ok := customer.NormaliseEmail(s.Email); ok {
-				people[DigestOf(r.job.Account, customer.Key{Email: mail})] = s.ID
+				people[r.seals.Digest(customer.Key{Email: mail})] = s.ID
 			}
 			if number, ok := r.Phones(s.Phone); ok {
-				people[DigestOf(r.job.Account, customer.Key{Phone: number})] = s.ID
+				people[r.seals.Digest(customer.Key{Phone: number})] = s.ID
 			}
-			contacts[s.ID] = seals.Seal(s.ID, keyOf(s))
+			contacts[s.ID] = r.seals.Seal(s.ID, keyOf(s))
 		}
 		next = more
 		if ended = more == ""; ended {
@@ -521,7 +531,7 @@ func (r *run) list(ctx context.Context) error {
 		}
 	}
 	if n > 0 || ended {
-		name := listName(r.job, r.job.Lists+1)
+		name := listName(r.job, r.job.Listing)
 		if err := r.People.Add(ctx, r.job.Account, name, people); err != nil {
 			return fmt.Errorf("note who is in Rule: %w", err)
 		}
@@ -532,8 +542,8 @@ func (r *run) list(ctx context.Context) error {
 			j.Listed = next
 			j.People += n
 			if ended {
-				j.Phase, j.ListedAt, j.Listed = Reading, r.Now(), ""
-				j.Lists++
+				j.Phase, j.Listed, j.ListBegan = Reading, "", time.Time{}
+				j.Lists, j.ListedAt, j.ListedBy = j.Listing, r.Now(), j.ListName
 			}
 		})
 		if err != nil {
@@ -599,8 +609,12 @@ func (f *found) add(more found) {
 // written. What it has read when a page does not come is queued before that is
 // met again.
 func (r *run) read(ctx context.Context) error {
+	if err := r.ahead(ctx); err != nil {
+		return err
+	}
 	all := found{skipped: map[string]int{}, months: map[string]Month{}}
 	first, cursor, size, ended := r.job.First, r.job.Cursor, 0, false
+	good, stopped := 0, error(nil)
 	for n := 0; n < cmp.Or(r.Pages, pages) && len(all.orders) < maxPart && size < maxPartSize && (n == 0 || r.time(ctx)); n++ {
 		if r.job.Last <= cursor {
 			ended = true
@@ -612,12 +626,14 @@ func (r *run) read(ctx context.Context) error {
 		}
 		began := time.Now()
 		p, err := r.orders(ctx, q)
-		if err != nil && cursor > r.job.Cursor {
-			break
-		}
-		if err != nil {
+		if err != nil && n == 0 {
 			return r.fewer(ctx, err, cmp.Or(q.Num, sitoo.MaxPage), time.Since(began))
 		}
+		if err != nil {
+			stopped = err
+			break
+		}
+		good++
 		if ended = len(p.Orders) == 0; ended {
 			break
 		}
@@ -634,9 +650,14 @@ func (r *run) read(ctx context.Context) error {
 		}
 		cursor = p.Last()
 	}
-	return r.queue(ctx, all, func(j *Job) {
+	err := r.queue(ctx, all, func(j *Job) {
 		j.First, j.Cursor = first, cursor
 		j.Open = append(j.Open, all.open...)
+		if j.Good += good; j.Page > 0 && j.Good >= goodPages {
+			if j.Page, j.Good = 2*j.Page, 0; j.Page >= sitoo.MaxPage {
+				j.Page = 0
+			}
+		}
 		if ended {
 			j.Cursor, j.Phase = j.Last, Reopening
 			if len(j.Open) == 0 {
@@ -644,6 +665,30 @@ func (r *run) read(ctx context.Context) error {
 			}
 		}
 	})
+	// Sitoo may still be at work on a page that did not come: it is the next
+	// delivery's to ask again.
+	return cmp.Or(err, stopped)
+}
+
+// ahead is the error of a job that has queued much more than is written.
+func (r *run) ahead(ctx context.Context) error {
+	if len(r.job.Parts) < aheadMost {
+		return nil
+	}
+	parts, err := r.Jobs.Parts(ctx, r.job.Account, r.job.ID, r.job.Run)
+	if err != nil {
+		return fmt.Errorf("read parts: %w", err)
+	}
+	open := len(r.job.Parts)
+	for _, p := range parts {
+		if p.Finished && slices.Contains(r.job.Parts, p.ID) {
+			open--
+		}
+	}
+	if open < aheadMost {
+		return nil
+	}
+	return &fault.Error{Kind: fault.Busy, Message: "waits until more of what is read is written", RetryAt: r.Now().Add(pause)}
 }
 
 // fewer asks for less from now on if a page of some size did not come because it
@@ -654,7 +699,7 @@ func (r *run) fewer(ctx context.Context, err error, size int, took time.Duration
 	if size <= fewest || !large && (fault.KindOf(err) != fault.Unavailable || took < slow || ctx.Err() != nil) {
 		return err
 	}
-	if cerr := r.commit(ctx, func(j *Job) { j.Page = max(size/2, fewest) }); cerr != nil || large {
+	if cerr := r.commit(ctx, func(j *Job) { j.Page, j.Good = max(size/2, fewest), 0 }); cerr != nil || large {
 		return cerr
 	}
 	return err
@@ -835,6 +880,10 @@ func (r *run) sort(ctx context.Context, listed []sitoo.Listed, again bool) (foun
 			continue
 		}
 		month := o.Date.In(rule.Stockholm).Format("2006-01")
+		if l.Register == "" && !named { // whatever its state: it is not looked at again
+			f.skip(month, NotRegister)
+			continue
+		}
 		why, ok := order.Completed(o)
 		if !ok && o.State == sitoo.StateOpen && o.Type != sitoo.TypeBooking && o.Type != sitoo.TypeParked {
 			if again {
@@ -846,10 +895,6 @@ func (r *run) sort(ctx context.Context, listed []sitoo.Listed, again bool) (foun
 		}
 		if !ok {
 			f.skip(month, why)
-			continue
-		}
-		if l.Register == "" && !named {
-			f.skip(month, NotRegister)
 			continue
 		}
 		p, ok := order.PersonOf(o)
@@ -864,7 +909,7 @@ func (r *run) sort(ctx context.Context, listed []sitoo.Listed, again bool) (foun
 		c := candidate{dated: dated{raw, month}, Person: p}
 		if !named { // else the writer asks Rule
 			for _, k := range keysOf(p, r.Phones) {
-				c.keys = append(c.keys, DigestOf(r.job.Account, k))
+				c.keys = append(c.keys, r.seals.Digest(k))
 			}
 			if len(c.keys) == 0 && p.ContactID == 0 { // a phone number that is none
 				f.skip(month, NoCustomer)

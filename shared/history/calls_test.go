@@ -134,8 +134,8 @@ func TestBackfillPages(t *testing.T) {
 			}
 			return nil
 		})
-		if errs := o.run(); errs != nil {
-			t.Errorf("errors %v", errs)
+		if errs := o.run(); len(errs) != 1 {
+			t.Errorf("errors %v, want the page's", errs)
 		}
 		j := o.audit(o.want(winter))
 		if len(j.Parts) != 4 || pages != 10+2 {

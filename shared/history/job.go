@@ -75,10 +75,16 @@ type Job struct {
 
 	// Listed is where the listing of Rule's subscribers goes on, "" at its start.
 	Listed string `json:"listed,omitempty"`
-	// ListedAt is when the last listing was complete, and Lists how many have
-	// been: the last one is who is in Rule.
-	ListedAt time.Time `json:"listed_at,omitzero"`
+	// Listing is the number of the list that is being made, and ListBegan and
+	// ListName when and with what seals it was begun.
+	Listing   int       `json:"listing,omitempty"`
+	ListBegan time.Time `json:"list_began,omitzero"`
+	ListName  string    `json:"list_name,omitempty"`
+	// Lists is the number of the last list that is complete, who is in Rule, and
+	// ListedAt and ListedBy when and with what seals it was completed.
 	Lists    int       `json:"lists,omitempty"`
+	ListedAt time.Time `json:"listed_at,omitzero"`
+	ListedBy string    `json:"listed_by,omitempty"`
 	// People is how many subscribers have been listed.
 	People int `json:"people,omitempty"`
 	// First is the first order id that it met, and Last the highest one when the
@@ -86,8 +92,10 @@ type Job struct {
 	First int64 `json:"first,omitempty"`
 	Last  int64 `json:"last,omitempty"`
 	// Page is how many orders it asks Sitoo for at a time, 0 for sitoo.MaxPage;
-	// it is less once a page was too large, or took too long.
+	// it is less once a page was too large, or took too long, and more again after
+	// Good pages that came.
 	Page int `json:"page,omitempty"`
+	Good int `json:"good,omitempty"`
 	// Cursor is the order id up to which every order is safely queued.
 	Cursor int64 `json:"cursor,omitempty"`
 	// Step counts what the worker has committed: it makes the next message.
@@ -116,8 +124,11 @@ type Month struct {
 // Part is the result of one message of a job, which the history worker saves
 // once every order of it is settled.
 type Part struct {
-	ID       string             `json:"id"`
-	Done     int                `json:"done"` // orders settled, from the first on
+	ID   string `json:"id"`
+	Done int    `json:"done"` // orders settled, from the first on
+	// Most is how many orders go to Rule in one call, since a larger one ended
+	// without an answer: 0 as many as can be, -1 each by itself.
+	Most     int                `json:"most,omitempty"`
 	Written  int                `json:"written"`
 	Already  int                `json:"already"` // were in Rule before
 	Skipped  map[string]int     `json:"skipped,omitempty"`
@@ -134,6 +145,12 @@ type Part struct {
 // MaxFailed is how many order ids a part remembers for each reason: as many as
 // it has orders, so that a report lists each.
 const MaxFailed = maxPart
+
+// listed reports whether the job knows who is in Rule: not for too long, and not
+// by an API key that the shop has renewed since.
+func (j Job) listed(s *Seals, now time.Time) bool {
+	return j.Lists > 0 && j.ListedBy == s.Name() && now.Sub(j.ListedAt) <= listLasts
+}
 
 // Errors of stores.
 var (

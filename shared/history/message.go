@@ -338,7 +338,9 @@ type PartMessage struct {
 func (m *PartMessage) Pack(orders []json.RawMessage) error {
 	var b bytes.Buffer
 	z := gzip.NewWriter(&b)
-	if err := json.NewEncoder(z).Encode(orders); err != nil {
+	enc := json.NewEncoder(z)
+	enc.SetEscapeHTML(false) // escapes would make it larger than what was measured
+	if err := enc.Encode(orders); err != nil {
 		return fmt.Errorf("pack orders: %w", err)
 	}
 	if err := z.Close(); err != nil {

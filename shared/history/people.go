@@ -3,8 +3,10 @@ package history
 import (
 	"crypto/aes"
 	"crypto/cipher"
+	"crypto/hmac"
 	"crypto/sha256"
 	"encoding/binary"
+	"encoding/hex"
 	"errors"
 	"fmt"
 
@@ -12,33 +14,32 @@ import (
 	"sitoo-rule/shared/rule"
 )
 
-// Digest stands for an email address or a phone number: 96 bits of its SHA-256
-// with the account's id. Two of a million customers share one once in 10^17
-// shops.
+// Digest stands for an email address or a phone number: 96 bits that only who
+// has the shop's API key can make. Two of a million customers share one once in
+// 10^17 shops.
 type Digest [12]byte
 
-// DigestOf returns the digest of a key; only one of its members may be set.
-func DigestOf(account string, k customer.Key) Digest {
-	sum := sha256.Sum256([]byte("sitoo-rule people\x00" + account + "\x00" + k.Email + "\x00" + k.Phone))
-	return Digest(sum[:12])
-}
-
-// Seals closes and opens what stores keep of a subscriber's address or number,
-// with a key that is made of the shop's Rule API key and kept nowhere: without
-// that key, which is sealed elsewhere, the stores tell nobody anything. It is
-// safe for concurrent use.
+// Seals makes what stores keep of subscribers' addresses and numbers, with keys
+// that are made of the shop's Rule API key and kept nowhere: without that key,
+// which is sealed elsewhere, the stores tell nobody anything. It is safe for
+// concurrent use.
 type Seals struct {
 	account string
+	name    string
+	digests []byte
 	aead    cipher.AEAD
 }
 
 // NewSeals returns the seals of an account, whose session it is.
 func NewSeals(account string, s *rule.Session) (*Seals, error) {
-	key, err := s.Derive("sitoo-rule history contacts")
-	if err != nil {
-		return nil, fmt.Errorf("seals: %w", err)
+	var keys [3][]byte
+	for i, purpose := range []string{"name", "digests", "contacts"} {
+		var err error
+		if keys[i], err = s.Derive("sitoo-rule history " + purpose); err != nil {
+			return nil, fmt.Errorf("seals: %w", err)
+		}
 	}
-	block, err := aes.NewCipher(key)
+	block, err := aes.NewCipher(keys[2])
 	if err != nil {
 		return nil, fmt.Errorf("seals: %w", err)
 	}
@@ -46,7 +47,18 @@ func NewSeals(account string, s *rule.Session) (*Seals, error) {
 	if err != nil {
 		return nil, fmt.Errorf("seals: %w", err)
 	}
-	return &Seals{account, aead}, nil
+	return &Seals{account, hex.EncodeToString(keys[0][:8]), keys[1], aead}, nil
+}
+
+// Name tells seals apart: with a renewed API key they have another one, and know
+// nothing of what was made with the old one.
+func (s *Seals) Name() string { return s.name }
+
+// Digest returns the digest of a key; only one of its members may be set.
+func (s *Seals) Digest(k customer.Key) Digest {
+	sum := hmac.New(sha256.New, s.digests)
+	sum.Write([]byte(s.account + "\x00" + k.Email + "\x00" + k.Phone))
+	return Digest(sum.Sum(nil)[:12])
 }
 
 // maxSealed is how many bytes of an address are sealed: with what seals them, a

@@ -255,7 +255,7 @@ func (d *Desk) Resume(ctx context.Context, account, id string) (Status, error) {
 			return fault.New(fault.Conflict, "The backfill is %s; post its message again to start it anew.", j.State)
 		}
 		if j.State == Paused {
-			j.State, j.Reason, j.Until = Waiting, "", time.Time{}
+			j.State, j.Reason, j.Until, j.Since = Waiting, "", time.Time{}, time.Time{}
 			if j.Step > 0 {
 				j.State = Running
 			}

@@ -19,6 +19,7 @@ import (
 	"sitoo-rule/shared/order"
 	"sitoo-rule/shared/rule"
 	"sitoo-rule/shared/sitoo"
+	"sitoo-rule/shared/worker"
 )
 
 const (
@@ -71,9 +72,12 @@ type Writer struct {
 	Ledger    order.Ledger
 	Deliverer *order.Deliverer // for orders that go one by one
 	Directory Directory
+	Steps     worker.Sender // the backfill worker's queue
 	Phones    customer.Phones
 	Log       *slog.Logger
 	Now       func() time.Time
+	// NewID tells one message of its own from another.
+	NewID func() string
 	// AtOnce is how many ledger items are written at a time, 0 for 16.
 	AtOnce int
 	// Lag is how long after its answer Rule has carried out a large call, 0 for 3 s
@@ -101,7 +105,7 @@ func (w *Writer) Work(ctx context.Context, body, attempt string) (m PartMessage,
 		return m, nil, err
 	}
 	r, err = w.work(ctx, m, raw, attempt)
-	if fault.SinceOf(err).IsZero() { // its first failure as far as is known
+	if fault.KindOf(err) == fault.Unavailable && fault.SinceOf(err).IsZero() { // its first failure as far as is known
 		err = fault.Since(err, w.Now())
 	}
 	return m, r, err
@@ -127,13 +131,16 @@ func (w *Writer) work(ctx context.Context, m PartMessage, raw []json.RawMessage,
 		return nil, err
 	}
 	if p.Reason != "" { // it goes on
-		w.save(ctx, m, Part{ID: m.Part, Done: p.Done, Since: p.Since, Updated: w.Now()})
+		w.save(ctx, m, Part{ID: m.Part, Done: p.Done, Since: p.Since, Most: p.Most, Updated: w.Now()})
 	}
 	seals, err := NewSeals(m.Account, r)
 	if err != nil {
 		return nil, err
 	}
-	t := &task{Writer: w, m: m, job: j, account: a, rule: r, seals: seals, attempt: attemptPrefix + attempt}
+	if !m.Resend && !j.listed(seals, w.Now()) {
+		return r, w.relist(ctx, j, p)
+	}
+	t := &task{Writer: w, m: m, job: j, account: a, rule: r, seals: seals, attempt: attemptPrefix + attempt, most: p.Most}
 	t.read(raw)
 	if err := t.write(ctx); err != nil {
 		reason, until := "Rule does not answer; it is tried again.", time.Time{}
@@ -150,7 +157,7 @@ func (w *Writer) work(ctx context.Context, m PartMessage, raw []json.RawMessage,
 		case fault.Unauthorized:
 			reason = "Rule refuses the shop's API key."
 		}
-		w.save(ctx, m, Part{ID: m.Part, Done: done, Reason: reason, Until: until, Since: since, Updated: w.Now()})
+		w.save(ctx, m, Part{ID: m.Part, Done: done, Reason: reason, Until: until, Since: since, Most: t.most, Updated: w.Now()})
 		if k := f.Kind; k == fault.Invalid || k == fault.Conflict || k == fault.TooLarge || k == fault.NotFound {
 			err = fault.Wrap(fault.Unavailable, err, "Rule refuses a call.")
 		}
@@ -160,6 +167,37 @@ func (w *Writer) work(ctx context.Context, m PartMessage, raw []json.RawMessage,
 		return r, fmt.Errorf("save part: %w", err)
 	}
 	return r, w.end(ctx, m)
+}
+
+// relist has the job list anew who is in Rule: a part that was on its way for
+// long must not make somebody again who was deleted there since. It returns why
+// the part waits, or that it cannot go on.
+func (w *Writer) relist(ctx context.Context, j Job, p Part) error {
+	if j.State.Final() {
+		return fault.New(fault.Conflict, "Who is in Rule was listed too long ago, and the backfill is %s; its message posted again writes these orders.", j.State)
+	}
+	why := "waits until it is listed anew who is in Rule"
+	if j.State == Paused {
+		why = "waits until the backfill is resumed: who is in Rule must be listed anew"
+	}
+	ask := false
+	err := change(ctx, w.Jobs, j.Account, j.ID, j.Run, func(now *Job) bool {
+		// One that reads sees to it by itself.
+		if ask = now.Phase == Writing && !now.idle(); ask {
+			now.Phase = Customers
+		}
+		j = *now
+		return ask
+	}, w.Now)
+	if err == nil && ask {
+		err = kick(ctx, w.Steps, j, w.NewID())
+	}
+	if err != nil {
+		return fmt.Errorf("have it listed who is in Rule: %w", err)
+	}
+	until := w.Now().Add(pause)
+	w.save(ctx, PartMessage{Account: j.Account, Job: j.ID, Run: j.Run}, Part{ID: p.ID, Done: p.Done, Most: p.Most, Reason: why, Until: until, Updated: w.Now()})
+	return &fault.Error{Kind: fault.Busy, Message: why, RetryAt: until}
 }
 
 func (w *Writer) end(ctx context.Context, m PartMessage) error {
@@ -192,6 +230,9 @@ func (w *Writer) GiveUp(ctx context.Context, body string, cause error) error {
 	t := &task{Writer: w, m: m, job: j}
 	t.read(raw)
 	why := "given up: " + fault.As(cause).Kind.String()
+	if says := fault.As(cause).Message; says != "" {
+		why += ": " + says
+	}
 	var open []*old
 	for i := range t.orders {
 		if t.orders[i].outcome == "" {
@@ -289,6 +330,7 @@ type task struct {
 	attempt string
 	orders  []old // by ascending id
 
+	most    int                       // see Part.Most
 	entries map[int64]map[string]bool // the orders that a customer has in Rule
 
 	mu    sync.Mutex
@@ -361,7 +403,7 @@ func (t *task) write(ctx context.Context) error {
 	for i := range t.orders {
 		o := &t.orders[i]
 		undeclared := t.account.Schema < order.SchemaVersion
-		if o.outcome != "" || !undeclared && !t.m.Resend && !o.who.Zero() {
+		if o.outcome != "" || !undeclared && !t.m.Resend && !o.who.Zero() && t.most >= 0 {
 			continue
 		}
 		if err := t.single(ctx, o); err != nil {
@@ -445,7 +487,7 @@ func (t *task) identify(ctx context.Context) error {
 			o.settle(skipped, NoCustomer)
 		}
 		for _, k := range keys[i] {
-			ask = append(ask, DigestOf(t.m.Account, k))
+			ask = append(ask, t.seals.Digest(k))
 		}
 		if o.contact != 0 {
 			ids = append(ids, o.contact)
@@ -461,14 +503,14 @@ func (t *task) identify(ctx context.Context) error {
 			return err
 		}
 	}
-	asked := map[int64]rule.Subscriber{}
+	asked := map[rule.Identifier]rule.Subscriber{}
 	for i := range t.orders {
 		o := &t.orders[i]
 		if o.outcome != "" {
 			continue
 		}
 		for _, k := range keys[i] {
-			if id := known[DigestOf(t.m.Account, k)]; id != 0 {
+			if id := known[t.seals.Digest(k)]; id != 0 {
 				o.who, o.sub = k, id
 				break
 			}
@@ -482,17 +524,27 @@ func (t *task) identify(ctx context.Context) error {
 		if o.contact != 0 && o.contact != o.sub {
 			k, listed := contacts[o.contact]
 			switch {
-			case listed && !k.Zero():
+			case listed:
 				o.sub, o.who = o.contact, k
-			case listed || t.m.Resend:
-				if err := t.contact(ctx, o, asked); err != nil {
+			case t.m.Resend:
+				if err := t.ask(ctx, o, rule.ByID(o.contact), asked); err != nil {
 					return err
 				}
 			}
 		}
 		// Nobody is created whom the job was not told to create: somebody whom the
 		// list does not have any more, perhaps, because of being forgotten in Rule.
-		if o.sub == 0 && !t.m.Resend && (!t.m.Create || o.who.Zero()) {
+		if o.sub == 0 && t.m.Resend && !t.m.Create {
+			for _, k := range keys[i] {
+				if err := t.ask(ctx, o, k.Identifier(), asked); err != nil {
+					return err
+				}
+				if o.sub != 0 {
+					break
+				}
+			}
+		}
+		if o.sub == 0 && (!t.m.Create || o.who.Zero()) {
 			o.settle(skipped, NotInRule)
 		}
 	}
@@ -500,7 +552,7 @@ func (t *task) identify(ctx context.Context) error {
 }
 
 // contacts returns those of the ids that are listed, and by what Rule knows
-// them: zero if that cannot be read.
+// them: zero if only by id.
 func (t *task) contacts(ctx context.Context, ids []int64) (map[int64]customer.Key, error) {
 	keys := map[int64]customer.Key{}
 	if len(ids) == 0 {
@@ -512,26 +564,26 @@ func (t *task) contacts(ctx context.Context, ids []int64) (map[int64]customer.Ke
 	}
 	for id, b := range sealed {
 		k, err := t.seals.Open(id, b)
-		if err != nil { // the shop has renewed its API key since the listing
-			t.Log.WarnContext(ctx, "a listed contact cannot be read; Rule is asked", "account", t.account.ID, "subscriber", id, "error", err)
+		if err != nil { // the order goes by the id alone
+			t.Log.WarnContext(ctx, "a listed contact cannot be read", "account", t.account.ID, "subscriber", id, "error", err)
 		}
 		keys[id] = k
 	}
 	return keys, nil
 }
 
-// contact makes an order the contact's whom it names, if Rule has that contact.
-func (t *task) contact(ctx context.Context, o *old, asked map[int64]rule.Subscriber) error {
-	sub, seen := asked[o.contact]
+// ask makes an order the subscriber's whom it names, if Rule has that one.
+func (t *task) ask(ctx context.Context, o *old, who rule.Identifier, asked map[rule.Identifier]rule.Subscriber) error {
+	sub, seen := asked[who]
 	if !seen {
 		if err := t.room(ctx, lastCall); err != nil {
 			return err
 		}
 		var err error
-		if sub, err = t.rule.Subscriber(ctx, rule.ByID(o.contact)); err != nil && fault.KindOf(err) != fault.NotFound {
+		if sub, err = t.rule.Subscriber(ctx, who); err != nil && fault.KindOf(err) != fault.NotFound {
 			return err
 		}
-		asked[o.contact] = sub
+		asked[who] = sub
 	}
 	if sub.ID != 0 {
 		o.sub, o.who = sub.ID, keyOf(sub)
@@ -561,7 +613,7 @@ func (t *task) acquaint(ctx context.Context) error {
 		met := map[Digest]int64{} // the parts after this one need not meet them again
 		for _, o := range batch {
 			if o.sub != 0 {
-				met[DigestOf(t.m.Account, o.who)] = o.sub
+				met[t.seals.Digest(o.who)] = o.sub
 			}
 		}
 		if err := t.People.Add(ctx, t.m.Account, listName(t.job, t.job.Lists), met); err != nil {
@@ -621,6 +673,10 @@ func (t *task) meet(ctx context.Context, orders []*old) error {
 			return err
 		}
 		s, err := t.rule.Subscriber(ctx, o.who.Identifier())
+		if fault.KindOf(err) == fault.NotFound && err != nil {
+			o.settle(skipped, "Rule takes the order's email address or phone number, and does not keep it")
+			continue
+		}
 		if err != nil {
 			return err
 		}
@@ -672,7 +728,7 @@ func (t *task) next() (call []*old) {
 	}
 	slices.SortStableFunc(oldest, func(a, b *old) int { return cmp.Compare(left[b.sub], left[a.sub]) })
 	for _, o := range oldest {
-		if len(call) == maxCall || left[o.sub] < most && len(call)*most >= total {
+		if len(call) == maxCall || t.most > 0 && len(call) == t.most || left[o.sub] < most && len(call)*most >= total {
 			break
 		}
 		call = append(call, o)
@@ -748,17 +804,35 @@ func (t *task) call(ctx context.Context, orders []*old) (err error) {
 		}
 		err := t.append(ctx, g)
 		e, ofRule := errors.AsType[*rule.Error](err)
+		some, isLeft := errors.AsType[leftOut](err)
 		switch {
+		case isLeft && len(some.orders) > 0:
+			// Rule says whom it has written to: these were not among them.
+			in := slices.DeleteFunc(slices.Clone(g), func(o *old) bool { return slices.Contains(some.orders, o) })
+			if err := t.sent(ctx, in); err != nil {
+				return errors.Join(err, t.free(ctx, slices.Concat(some.orders, slices.Concat(groups[1:]...))))
+			}
+			for _, o := range some.orders {
+				if err := t.byItself(ctx, o); err != nil {
+					return errors.Join(err, t.free(ctx, mine))
+				}
+			}
+			groups = groups[1:]
+			continue
 		case err == nil:
 			if err := t.sent(ctx, g); err != nil {
 				return errors.Join(err, t.free(ctx, slices.Concat(groups[1:]...)))
 			}
 			groups = groups[1:]
 			continue
-		case rule.Uncertain(err):
+		case isLeft || rule.Uncertain(err):
 			// They stay held: until Rule has settled, the answer to who has an entry
-			// may change.
+			// may change. Larger than half of it is no other call of this part: it may
+			// have been too much.
 			until := time.Time{}
+			if t.most = len(g) / 2; t.most == 0 {
+				t.most = -1
+			}
 			for _, o := range g {
 				o.mine = false
 				if o.claim.Lease.After(until) {
@@ -784,15 +858,48 @@ func (t *task) call(ctx context.Context, orders []*old) (err error) {
 		}
 		groups[0] = rest
 		for _, o := range alone {
-			if err := t.free(ctx, []*old{o}); err != nil {
-				return errors.Join(err, t.free(ctx, mine))
-			}
-			if err := t.single(ctx, o); err != nil {
+			if err := t.byItself(ctx, o); err != nil {
 				return errors.Join(err, t.free(ctx, mine))
 			}
 		}
 	}
 	return nil
+}
+
+// byItself writes an order that is held and was not written in a call.
+func (t *task) byItself(ctx context.Context, o *old) error {
+	if err := t.free(ctx, []*old{o}); err != nil {
+		return err
+	}
+	return t.single(ctx, o)
+}
+
+// leftOut is the error of a call that Rule took and did not carry out for
+// everybody: for orders, or, without any, it does not say for whom.
+type leftOut struct{ orders []*old }
+
+func (leftOut) Error() string { return "Rule has taken a call, and not carried it out for everybody" }
+
+// left tells from the answer to a small call, which comes when it is carried out,
+// whom it was not carried out for; nil is nobody, as far as it says.
+func left(orders []*old, b rule.Bulk) error {
+	if !b.Counted || b.Created+b.Updated >= len(orders) {
+		return nil
+	}
+	in := map[customer.Key]bool{}
+	for _, s := range b.Subscribers {
+		if mail, ok := customer.NormaliseEmail(s.Email); ok {
+			in[customer.Key{Email: mail}] = true
+		}
+		in[customer.Key{Phone: s.Phone}] = true
+	}
+	var out leftOut
+	for _, o := range orders {
+		if len(b.Subscribers) == b.Created+b.Updated && !in[o.who] {
+			out.orders = append(out.orders, o)
+		}
+	}
+	return out
 }
 
 // append writes the entries of orders, each a customer's.
@@ -808,7 +915,10 @@ func (t *task) append(ctx context.Context, orders []*old) error {
 	} else {
 		defer func() { t.large.Store(t.account.ID, time.Now()) }()
 	}
-	_, err := t.rule.AppendMany(ctx, list, []string{customer.Tag})
+	out, err := t.rule.AppendMany(ctx, list, []string{customer.Tag})
+	if err == nil && len(list) <= rule.BulkLimit {
+		err = left(orders, out)
+	}
 	return err
 }
 
@@ -929,7 +1039,11 @@ func (t *task) final(o *old, rec order.Record) {
 	case rec.State == order.Sent:
 		o.settle(already, "")
 	default:
-		o.settle(skipped, rec.Reason)
+		why := rec.Reason
+		if rest, ours := strings.CutPrefix(why, byPrefix); ours { // whichever job's
+			_, why, _ = strings.Cut(rest, ": ")
+		}
+		o.settle(skipped, cmp.Or(why, rec.Reason))
 	}
 }
 

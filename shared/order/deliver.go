@@ -156,6 +156,9 @@ func (d *Deliverer) deliver(ctx context.Context, a account.Account, r *rule.Sess
 			return err
 		}
 		claim, err = d.Ledger.Claim(ctx, k, attempt, d.Now(), Lease)
+		if err == nil && overtaken(claim.Record, o) { // noted by a clock that is ahead of this one
+			return &fault.Error{Kind: fault.Busy, Message: "A backfill has sent this order just now.", RetryAt: at.Add(lookAgain)}
+		}
 	}
 	if err != nil {
 		return fmt.Errorf("claim order: %w", err)
@@ -173,6 +176,9 @@ func (d *Deliverer) deliver(ctx context.Context, a account.Account, r *rule.Sess
 		state, reason = Waiting, reasonOf(err)
 		if s, ok := errors.AsType[skip](err); ok {
 			state, reason, err = Skipped, s.reason, nil
+			if m.By != "" {
+				reason = m.By + ": " + reason
+			}
 		} else if hopeless(err) {
 			state = Failed
 		} else if m.By != "" {
@@ -195,21 +201,26 @@ func earlier(a, b time.Time) time.Time {
 	return b
 }
 
-// overtaken reports whether a backfill has brought an order into Rule before the
-// till's copy of it came, which is to be told by its automations all the same.
+// overtaken reports whether a backfill has brought an order into Rule, or given
+// it up, before the till's copy of it came, which is to be told by its
+// automations all the same.
 func overtaken(rec Record, o sitoo.Order) bool {
-	return rec.State == Sent && strings.HasPrefix(rec.Reason, QuietPrefix) && rec.Subscriber != 0 && rec.Updated.Sub(o.Date) < receiptFor
+	done := rec.State == Sent && rec.Subscriber != 0 || rec.State == Skipped
+	return done && strings.HasPrefix(rec.Reason, QuietPrefix) && rec.Updated.Sub(o.Date) < receiptFor
 }
 
 // follow lets the live delivery of an order that was overtaken go on: with what
 // the entry is not, or without it where Rule turns out not to have one. at is
 // when the ledger was asked, so that what another delivery has done since stays.
 func (d *Deliverer) follow(ctx context.Context, r *rule.Session, rec Record, at time.Time) error {
-	_, found, err := r.FindEntry(ctx, rec.Subscriber, Group, fieldOrderID, strconv.FormatInt(rec.Order, 10))
-	if err != nil {
-		return err
+	found := false
+	if rec.State == Sent {
+		var err error
+		if _, found, err = r.FindEntry(ctx, rec.Subscriber, Group, fieldOrderID, strconv.FormatInt(rec.Order, 10)); err != nil {
+			return err
+		}
 	}
-	if settled := rec.Updated.Add(Settle); !found && at.Before(settled) {
+	if settled := rec.Updated.Add(Settle); rec.State == Sent && !found && at.Before(settled) {
 		return &fault.Error{Kind: fault.Busy, Message: "Rule is at work on the backfill's call that holds this order.", RetryAt: earlier(settled, at.Add(lookAgain))}
 	}
 	if err := d.Ledger.Reopen(ctx, rec.Key, at, found); err != nil {

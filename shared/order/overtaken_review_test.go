@@ -10,7 +10,7 @@ import (
 // The till's copy is worked in the millisecond in which the backfill notes that
 // the order is sent, or while that process's clock is a little ahead: the receipt
 // may be late, but it is not lost.
-func TestAdversaryOvertakenAtTheSameTime(t *testing.T) {
+func TestReviewOvertakenAtTheSameTime(t *testing.T) {
 	t.Parallel()
 	for _, ahead := range []time.Duration{0, 5 * time.Millisecond, time.Second} {
 		r := newRace(t)
@@ -32,7 +32,7 @@ func TestAdversaryOvertakenAtTheSameTime(t *testing.T) {
 
 // A backfill skips a fresh order because the customer whom it had listed is gone;
 // the till's copy, which comes later, finds the person by what else it names.
-func TestAdversarySkippedByABackfill(t *testing.T) {
+func TestReviewSkippedByABackfill(t *testing.T) {
 	t.Parallel()
 	r := newRace(t)
 	o := r.soldBefore(time.Hour)

@@ -12,7 +12,7 @@ import (
 )
 
 // A job that has outgrown its place can say so, and can be cancelled.
-func TestAdversaryOutgrown(t *testing.T) {
+func TestReviewOutgrown(t *testing.T) {
 	t.Parallel()
 	h := dynamo.NewHistory(&table{}, "history")
 	ctx := t.Context()
