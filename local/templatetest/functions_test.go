@@ -309,7 +309,7 @@ func TestActions(t *testing.T) {
 		"HistoryWorker": with(backroom, map[string][]string{
 			"HistoryTable": {"dynamodb:GetItem", "dynamodb:PutItem", "dynamodb:Query", "dynamodb:UpdateItem"},
 			"LedgerTable":  {"dynamodb:GetItem", "dynamodb:UpdateItem"},
-			"HistoryQueue": polls, "HistoryDeadLetters": {"sqs:SendMessage"},
+			"HistoryQueue": polls, "HistoryDeadLetters": {"sqs:SendMessage"}, "BackfillQueue": {"sqs:SendMessage"},
 			"BonusTable": books, "BonusQueue": {"sqs:SendMessage"},
 		}),
 		"UnknownRoute": {},
