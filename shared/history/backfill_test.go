@@ -480,6 +480,9 @@ func (o *office) audit(want map[int64]string) history.Job {
 		if j.Matched != matched || j.Read != matched+sum {
 			o.Errorf("matched %d of %d read, %d skipped; want %d", j.Matched, j.Read, sum, matched)
 		}
+		if j.Began.Before(j.Created) || j.Began.After(j.Updated) {
+			o.Errorf("began to read at %v, as a job of %v", j.Began, j.Created)
+		}
 		if len(j.Orders) == 0 && j.Counted != j.Read || len(j.Orders) > 0 && j.Counted != 0 {
 			o.Errorf("Sitoo counts %d, and %d were read", j.Counted, j.Read)
 		}
@@ -1415,9 +1418,13 @@ func TestBackfillPausedForWeeks(t *testing.T) {
 			t.Fatalf("status %+v, want it to be paused while it reads", st)
 		}
 		time.Sleep(20 * 24 * time.Hour)
-		before := len(o.rule.Requests())
+		before, job, resumed := len(o.rule.Requests()), o.job(), time.Now()
 		o.resume()
 		o.run()
+		// It began to read when it did, list or no list, but for the pause.
+		if got, want := o.job().Began, job.Began.Add(resumed.Sub(job.Updated)); job.Began.IsZero() || !got.Equal(want) {
+			t.Errorf("began to read at %v, want %v", got, want)
+		}
 		lists := 0
 		for _, r := range o.rule.Requests()[before:] {
 			if strings.HasSuffix(r.Route, "/v2/subscribers") && strings.HasPrefix(r.Route, "GET") {

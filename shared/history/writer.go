@@ -139,7 +139,7 @@ func (w *Writer) work(ctx context.Context, m PartMessage, raw []json.RawMessage,
 	t.read(raw)
 	if err := t.write(ctx); err != nil {
 		f := fault.As(err)
-		now, since := t.result(began), p.Since
+		now, since := t.result(began, false), p.Since
 		if f.Kind == fault.Busy {
 			since = time.Time{}
 		} else if since.IsZero() || now.Done > p.Done {
@@ -148,14 +148,14 @@ func (w *Writer) work(ctx context.Context, m PartMessage, raw []json.RawMessage,
 		if now.Done < p.Done { // it has not come as far as an earlier delivery
 			now = p
 		}
-		now.Began, now.Finished, now.Reason, now.Until, now.Since, now.Updated = began, false, waiting(err, "history-worker"), f.RetryAt, since, w.Now()
+		now.Reason, now.Until, now.Since, now.Updated = waiting(err, "history-worker"), f.RetryAt, since, w.Now()
 		w.save(ctx, m, now)
 		if k := f.Kind; k == fault.Invalid || k == fault.Conflict || k == fault.TooLarge || k == fault.NotFound {
 			err = fault.Wrap(fault.Unavailable, err, "Rule refuses a call.")
 		}
 		return r, fault.Since(err, since)
 	}
-	if err := w.Jobs.SavePart(ctx, m.Account, m.Job, m.Run, t.result(began)); err != nil {
+	if err := w.Jobs.SavePart(ctx, m.Account, m.Job, m.Run, t.result(began, true)); err != nil {
 		return r, fmt.Errorf("save part: %w", err)
 	}
 	return r, w.end(ctx, m)
@@ -200,7 +200,7 @@ func (w *Writer) GiveUp(ctx context.Context, body string, cause error) error {
 	if err := t.each(open, func(o *old) error { return t.giveUp(ctx, o, why) }); err != nil {
 		return err
 	}
-	if err := w.Jobs.SavePart(ctx, m.Account, m.Job, m.Run, t.result(time.Time{})); err != nil {
+	if err := w.Jobs.SavePart(ctx, m.Account, m.Job, m.Run, t.result(time.Time{}, true)); err != nil {
 		return fmt.Errorf("save part: %w", err)
 	}
 	return w.end(ctx, m)
@@ -314,12 +314,11 @@ func (t *task) read(raw []json.RawMessage) {
 }
 
 // result sums up what has become of the orders so far.
-func (t *task) result(began time.Time) Part {
-	p := Part{ID: t.m.Part, Finished: true, Began: began, Updated: t.Now(), Skipped: map[string]int{}, Failed: map[string][]int64{}, Months: map[string]Month{}}
+func (t *task) result(began time.Time, finished bool) Part {
+	p := Part{ID: t.m.Part, Finished: finished, Began: began, Updated: t.Now(), Skipped: map[string]int{}, Failed: map[string][]int64{}, Months: map[string]Month{}}
 	for i := range t.orders {
 		o := &t.orders[i]
 		if o.outcome == "" {
-			p.Finished = false
 			continue
 		}
 		p.Done++
