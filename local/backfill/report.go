@@ -73,6 +73,14 @@ func counts(st history.Status) string {
 	return s
 }
 
+// rate is how fast a job goes: what is counted depends on its phase.
+func rate(st history.Status) string {
+	if st.Phase == history.Writing && st.Matched > 0 && !st.DryRun {
+		return fmt.Sprintf("%g settled a minute", st.Rate)
+	}
+	return fmt.Sprintf("%g read a minute", st.Rate)
+}
+
 // progress is a line that says how far a job is.
 func (c *command) progress(st history.Status) string {
 	doing := string(st.State)
@@ -84,8 +92,8 @@ func (c *command) progress(st history.Status) string {
 		s += fmt.Sprintf("%d customers of Rule listed; ", st.Listed)
 	}
 	s += counts(st)
-	if st.Rate > 0 && st.State == history.Running && st.Phase != history.Writing {
-		s += fmt.Sprintf("; %g read a minute", st.Rate)
+	if st.Rate > 0 && st.State == history.Running {
+		s += "; " + rate(st)
 	}
 	// One that is as soon as the wait is over says only that it is not before.
 	if st.Ends.After(st.Until) && st.Ends.After(c.now()) {
@@ -110,7 +118,7 @@ func (w *watch) end(st history.Status) error {
 	if !st.Ended.IsZero() {
 		took = " after " + duration(st.Ended.Sub(st.Since))
 		if st.Rate > 0 {
-			took += fmt.Sprintf(", %g read a minute", st.Rate)
+			took += ", " + rate(st)
 		}
 	}
 	dry := ""
@@ -120,14 +128,21 @@ func (w *watch) end(st history.Status) error {
 	w.say("")
 	w.say("The backfill is %s%s%s", st.State, took, dry)
 	w.say("  %s", counts(st))
+	lost := map[string][]int64{}
+	for _, f := range st.Lost {
+		lost[f.Reason] = f.Orders
+	}
 	for _, why := range slices.Sorted(maps.Keys(st.Skipped)) {
-		w.say("  skipped, %s: %d", why, st.Skipped[why])
+		first := ""
+		if n := len(lost[why]); n > 0 && n < st.Skipped[why] {
+			first = fmt.Sprintf(", of which the first %d are", n)
+		}
+		w.say("  skipped, %s: %d%s", why, st.Skipped[why], first)
+		w.ids(lost[why])
 	}
 	for _, f := range st.Failed {
 		w.say("  failed, %s: %d", f.Reason, len(f.Orders))
-		for ids := range slices.Chunk(f.Orders, 10) {
-			w.say("    %s", join(ids, " "))
-		}
+		w.ids(f.Orders)
 	}
 	w.months(st)
 	wrong := disagreements(st)
@@ -136,6 +151,11 @@ func (w *watch) end(st history.Status) error {
 	}
 	if len(wrong) == 0 && st.State == history.Done {
 		w.say("  The sums agree: every order that was read is accounted for.")
+	}
+	if st.Note != "" {
+		w.say("  %s", st.Note)
+	} else if st.Counted > 0 && st.State == history.Done {
+		w.say("  Sitoo counts as many as were read: %d.", st.Counted)
 	}
 	for _, text := range w.next(st, len(wrong) > 0) {
 		w.say("%s", text)
@@ -146,12 +166,20 @@ func (w *watch) end(st history.Status) error {
 		return fmt.Errorf("the backfill is done, but %s could not be written", number(failed, "order"))
 	case len(wrong) > 0:
 		return errors.New("the backfill is done, but its sums do not agree")
+	case st.State == history.Done && st.Note != "":
+		return errors.New("the backfill is done, but Sitoo does not count as many orders as were read")
 	case st.State == history.Done:
 		return nil
 	case st.Reason != "":
 		return fmt.Errorf("the backfill is %s: %s", st.State, st.Reason)
 	}
 	return fmt.Errorf("the backfill is %s", st.State)
+}
+
+func (w *watch) ids(list []int64) {
+	for ids := range slices.Chunk(list, 10) {
+		w.say("    %s", join(ids, " "))
+	}
 }
 
 func join(ids []int64, by string) string {
@@ -264,7 +292,13 @@ func (w *watch) next(st history.Status, wrong bool) (list []string) {
 		say("once the open orders are finished in Sitoo (%d), run the same command.", n)
 	}
 	if n := st.Skipped[history.Unreadable]; n > 0 {
-		say("the lines of backfill-worker name the orders that cannot be read (%d), and what is wrong in them.", n)
+		say("the lines of backfill-worker say what is wrong in the orders that cannot be read (%d).", n)
+	}
+	if n := st.Skipped[history.TooLarge]; n > 0 {
+		say("the orders that are too large (%d) stay where they are: they are not in Rule, and another backfill does not bring them.", n)
+	}
+	if n := st.Skipped[history.Missing]; n > 0 {
+		say("look at the numbers of the orders that are not in Sitoo (%d): Sitoo's site in the credentials does not have them.", n)
 	}
 	if n := st.Skipped[history.NotInRule]; n > 0 {
 		say("if the customers whom Rule does not know (%s) are to be made, add CUSTOMERS=create.", number(n, "order"))

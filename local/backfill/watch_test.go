@@ -54,7 +54,7 @@ func TestWatched(t *testing.T) {
 			st.Reason, st.Until = "waits for Rule's budget, half of which is left to the tills", until
 		}),
 		job(1, history.Running, func(st *history.Status) {
-			st.Percent, st.Phase, st.Read, st.Matched, st.Written, st.Already, st.Stalled, st.Rate = 50, history.Writing, 2000, 1300, 200, 7, true, 340
+			st.Percent, st.Phase, st.Read, st.Matched, st.Written, st.Already, st.Stalled, st.Rate = 50, history.Writing, 2000, 1300, 200, 7, true, 34
 			st.Reason, st.Until, st.Failed = "Nothing happens.\x1b[2J", tomorrow, []history.Failure{{Reason: "x", Orders: []int64{1}}}
 		}),
 		job(1, history.Done, func(st *history.Status) {
@@ -67,7 +67,10 @@ func TestWatched(t *testing.T) {
 				{Name: "2024-02", Month: history.Month{Sitoo: 498, Written: 277, Skipped: 210, Failed: 11}},
 				{Name: "unknown", Month: history.Month{Sitoo: 4, Skipped: 2, Failed: 2}},
 			}
-			st.Read = 2002
+			st.Read, st.Counted = 2002, 2003
+			st.Skipped["cannot be read"], st.Skipped["still open"] = 1, 1
+			st.Lost = []history.Failure{{Reason: "cannot be read", Orders: []int64{210400}}}
+			st.Note = "Sitoo counted 2003 orders when the reading began, and 2002 were read."
 		}),
 	}}
 	i := &running{}
@@ -82,14 +85,16 @@ backfill ` + history.JobID(id, history.Spec{From: day(2024, 1, 1), To: day(2025,
   0 %  running, customers: 300 customers of Rule listed; 0 read, 0 matched, 0 written, 0 already there, 0 skipped
   5 %  running, reading: 1000 read, 600 matched, 0 written, 0 already there, 400 skipped; 350.5 read a minute; expected end ` + endsText + `
  50 %  running, reading: 2000 read, 1300 matched, 200 written, 7 already there, 0 skipped; 340 read a minute; waits for Rule's budget, half of which is left to the tills (until ` + untilText + `)
- 50 %  running, writing: 2000 read, 1300 matched, 200 written, 7 already there, 0 skipped, 1 failed; nothing has changed for half an hour; Nothing happens. [2J (until ` + tomorrow.Local().Format(time.DateTime) + `)
+ 50 %  running, writing: 2000 read, 1300 matched, 200 written, 7 already there, 0 skipped, 1 failed; 34 settled a minute; nothing has changed for half an hour; Nothing happens. [2J (until ` + tomorrow.Local().Format(time.DateTime) + `)
 100 %  done: 2002 read, 1290 matched, 1270 written, 7 already there, 712 skipped, 13 failed
 
-The backfill is done after 1h 13m, 27.6 read a minute
+The backfill is done after 1h 13m, 27.6 settled a minute
   2002 read, 1290 matched, 1270 written, 7 already there, 712 skipped, 13 failed
+  skipped, cannot be read: 1
+    210400
   skipped, customer not in Rule: 100
   skipped, no customer: 610
-  skipped, still open: 2
+  skipped, still open: 1
   failed, given up: internal: 2
     9 12
   failed, Rule refuses it: 11
@@ -102,9 +107,11 @@ The backfill is done after 1h 13m, 27.6 read a minute
   unknown          4         0         2         2         0
   all           2002      1277       712        13         0
   The sums agree: every order that was read is accounted for.
+  Sitoo counted 2003 orders when the reading began, and 2002 were read.
 What to do: mend the cause of what failed, then run the same command. What is in Rule already is not written again.
   Or only for those, in place of FROM and TO: ORDERS=1,2,3,4,5,6,7,8,9,10,11,12,13
-What to do: once the open orders are finished in Sitoo (2), run the same command.
+What to do: once the open orders are finished in Sitoo (1), run the same command.
+What to do: the lines of backfill-worker say what is wrong in the orders that cannot be read (1).
 What to do: if the customers whom Rule does not know (100 orders) are to be made, add CUSTOMERS=create.
 `
 	if diff := cmp.Diff(want, i.out.String()); diff != "" {
@@ -329,7 +336,26 @@ func TestEnds(t *testing.T) {
 		"some unreadable": {nil, job(1, history.Done, func(st *history.Status) {
 			st.Read, st.Skipped = 1, map[string]int{"cannot be read": 1}
 			st.Months = []history.MonthReport{{Name: "unknown", Month: history.Month{Sitoo: 1, Skipped: 1}}}
-		}), []string{"What to do: the lines of backfill-worker name the orders that cannot be read (1), and what is wrong in them.\n"}, ""},
+		}), []string{"What to do: the lines of backfill-worker say what is wrong in the orders that cannot be read (1).\n"}, ""},
+		"some lost": {nil, job(1, history.Done, func(st *history.Status) {
+			st.Read, st.Counted, st.Skipped = 4, 4, map[string]int{"cannot be read": 3, "too large": 1, "no customer": 0}
+			st.Lost = []history.Failure{{Reason: "cannot be read", Orders: []int64{210334, 210335}}, {Reason: "too large", Orders: []int64{7}}}
+			st.Months = []history.MonthReport{{Name: "unknown", Month: history.Month{Sitoo: 4, Skipped: 4}}}
+		}), []string{
+			"  skipped, cannot be read: 3, of which the first 2 are\n    210334 210335\n  skipped, no customer: 0\n  skipped, too large: 1\n    7\n",
+			"The sums agree: every order that was read is accounted for.\n  Sitoo counts as many as were read: 4.\n",
+			"What to do: the orders that are too large (1) stay where they are: they are not in Rule, and another backfill does not bring them.\n",
+		}, ""},
+		"some not there": {nil, job(1, history.Done, func(st *history.Status) {
+			st.Orders, st.Skipped = []int64{210334}, map[string]int{"not in Sitoo": 1}
+			st.Lost = []history.Failure{{Reason: "not in Sitoo", Orders: []int64{210334}}}
+		}), []string{
+			"  skipped, not in Sitoo: 1\n    210334\n",
+			"What to do: look at the numbers of the orders that are not in Sitoo (1): Sitoo's site in the credentials does not have them.\n",
+		}, ""},
+		"Sitoo counts otherwise": {nil, job(1, history.Done, func(st *history.Status) {
+			st.Counted, st.Note = 3, "Sitoo counted 3 orders when the reading began, and 0 were read."
+		}), []string{"  Sitoo counted 3 orders when the reading began, and 0 were read.\n"}, "the backfill is done, but Sitoo does not count as many orders as were read"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()

@@ -26,10 +26,11 @@ func Jobs(t *testing.T, open func(t *testing.T) history.Jobs) {
 			Account: newID(), ID: newID()[:12], Run: 2,
 			Spec:  history.Spec{From: start.AddDate(-2, 0, 0), To: start, Create: true},
 			State: history.Running, Phase: history.Reading, Reason: "waits for Rule's budget", Until: start.Add(time.Minute),
-			Created: start, Updated: start.Add(time.Second), Listed: "page=3", People: 1234, Last: 1<<40 + 7, Cursor: 210334, Step: 17,
+			Created: start, Began: start.Add(time.Minute), Updated: start.Add(time.Second), Counted: 1501, Listed: "page=3", People: 1234, Last: 1<<40 + 7, Cursor: 210334, Step: 17,
 			Open: []int64{210001, 210002}, Parts: []string{"a", "b"}, Read: 1500, Matched: 900,
 			Skipped: map[string]int{"no customer": 500, "customer not in Rule": 100},
 			Months:  map[string]history.Month{"2026-02": {Sitoo: 1500, Skipped: 600}},
+			Lost:    map[string][]int64{"cannot be read": {210003, 210004}},
 		}
 	}
 	get := func(t *testing.T, s history.Jobs, account, id string) history.Job {
@@ -80,7 +81,7 @@ func Jobs(t *testing.T, open func(t *testing.T) history.Jobs) {
 			ID: id, Done: 300, Written: 250, Already: 20, Skipped: map[string]int{"customer not in Rule": 28},
 			Failed: map[string][]int64{"Rule refuses the order.": {210001, 210002}}, Failures: 2,
 			Months: map[string]history.Month{"2026-02": {Written: 270, Skipped: 28, Failed: 2}},
-			Reason: "waits for Rule's budget", Until: start.Add(time.Minute), Updated: start,
+			Reason: "waits for Rule's budget", Until: start.Add(time.Minute), Began: start.Add(-time.Minute), Updated: start,
 		}
 	}
 
@@ -310,9 +311,9 @@ func Jobs(t *testing.T, open func(t *testing.T) history.Jobs) {
 		s := open(t)
 		in := newJob()
 		j := put(t, s, in)
-		in.Open[0], in.Skipped["no customer"], in.Months["2026-02"] = 9, 9, history.Month{}
+		in.Open[0], in.Skipped["no customer"], in.Months["2026-02"], in.Lost["cannot be read"][0] = 9, 9, history.Month{}, 9
 		got := get(t, s, j.Account, j.ID)
-		got.Open[0], got.Skipped["no customer"] = 8, 8
+		got.Open[0], got.Skipped["no customer"], got.Lost["cannot be read"][0] = 8, 8, 8
 		again := newJob()
 		again.Account, again.ID, again.Rev = j.Account, j.ID, j.Rev
 		want(t, s, again)

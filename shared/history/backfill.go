@@ -66,7 +66,8 @@ const (
 	rounds = 20
 )
 
-// The reasons why an order is not brought over. Reports count by them.
+// The reasons why an order is not brought over. Reports count by them, and name
+// the orders that are lost: Unreadable, TooLarge and Missing.
 const (
 	NotRegister = "not sold at a register"
 	NoCustomer  = "no customer"
@@ -304,6 +305,9 @@ func (r *run) open(ctx context.Context) (err error) {
 	}
 	return r.commit(ctx, func(j *Job) {
 		j.Last = last
+		if j.Phase == Reading { // of the orders that a message names
+			j.Began = r.Now()
+		}
 		if j.State == Waiting {
 			j.State = Running
 		}
@@ -324,7 +328,7 @@ func (r *run) commit(ctx context.Context, change func(j *Job)) error {
 		j := r.job
 		// A store gives back nil for a map of nothing.
 		j.Skipped, j.Months = maps.Clone(orEmpty(j.Skipped)), maps.Clone(orEmpty(j.Months))
-		j.Open, j.Parts = slices.Clone(j.Open), slices.Clone(j.Parts)
+		j.Open, j.Parts, j.Lost = slices.Clone(j.Open), slices.Clone(j.Parts), maps.Clone(orEmpty(j.Lost))
 		change(&j)
 		j.Step++
 		j.Updated, j.Since = r.Now(), time.Time{}
@@ -410,18 +414,7 @@ func (r *run) failed(ctx context.Context, err error) error {
 	case !ofSitoo && !ofRule && (f.Kind == fault.NotFound || f.Kind == fault.TooLarge) && f.Message != "": // the account is gone, or the job outgrows its place
 		return end(Failed, f.Message)
 	}
-	reason := "Our own tables or queues do not answer. It is tried again."
-	switch {
-	case f.Kind == fault.Busy:
-		reason = busy(err)
-	case ofSitoo:
-		reason = f.Message + " It is tried again."
-	case f.Kind == fault.Unauthorized:
-		reason = "Rule refuses the shop's API key."
-	case ofRule:
-		reason = "Rule does not answer as expected. It is tried again."
-	}
-	if nerr := note("", reason, f.RetryAt); nerr != nil {
+	if nerr := note("", waiting(err, "backfill-worker"), f.RetryAt); nerr != nil {
 		r.Log.WarnContext(ctx, "could not note why a job waits", "account", r.job.Account, "job", r.job.ID, "error", nerr)
 	}
 	if k := f.Kind; k == fault.Invalid || k == fault.Conflict || k == fault.TooLarge || k == fault.NotFound {
@@ -431,15 +424,46 @@ func (r *run) failed(ctx context.Context, err error) error {
 	return fault.Since(err, since)
 }
 
-func busy(err error) string {
-	if _, ok := errors.AsType[*sitoo.RESTError](err); ok {
-		return "waits for Sitoo, which is busy"
-	}
+// blocked is why a job waits while Rule takes no calls for its account.
+const blocked = "waits until Rule takes calls of the account again: there were too many"
+
+// waiting says why a job or a part waits, given the error that it met, in words
+// for support. function is whose lines in the log have the error.
+func waiting(err error, function string) string {
 	f := fault.As(err)
-	if f.Message != "" {
-		return f.Message
+	_, ofSitoo := errors.AsType[*sitoo.RESTError](err)
+	_, ofRule := errors.AsType[*rule.Error](err)
+	switch {
+	case f.Kind == fault.Busy && ofSitoo:
+		return "waits for Sitoo, which is busy"
+	case f.Kind == fault.Busy:
+		return cmp.Or(f.Message, blocked)
+	case ofSitoo:
+		return f.Message + " It is tried again."
+	case f.Kind == fault.Unauthorized:
+		return "Rule refuses the shop's API key. It is tried again; a renewed key works once it is entered with PUT /sitoo/credentials."
+	case ofRule:
+		return "Rule does not answer as expected. It is tried again."
+	case f.Kind == fault.Unavailable:
+		return "The connector's own tables or queues do not answer. It is tried again."
 	}
-	return "waits for Rule, which blocks the account"
+	return "Something unexpected went wrong; the lines of " + function + " say what. It is tried again."
+}
+
+// gaveUp says why a message was put aside, in words for support.
+func gaveUp(cause error) string {
+	switch kind := fault.KindOf(cause); kind {
+	case fault.Busy:
+		return "given up: it had to wait for too long"
+	case fault.Unavailable:
+		return "given up: no usable answer for too long"
+	case fault.Unauthorized:
+		return "given up: Rule refused the shop's API key for too long"
+	case fault.Internal:
+		return "given up: something unexpected went wrong, as the log says"
+	default:
+		return "given up: " + cmp.Or(fault.As(cause).Message, kind.String())
+	}
 }
 
 // change changes a job that is at a run, whoever else changes it. No change is
@@ -465,7 +489,7 @@ func change(ctx context.Context, jobs Jobs, account, id string, run int, do func
 // if it need not.
 func crowded(r *rule.Session, now time.Time) error {
 	if until := r.BlockedUntil(); now.Before(until) {
-		return &fault.Error{Kind: fault.Busy, Message: "waits for Rule, which blocks the account", RetryAt: until}
+		return &fault.Error{Kind: fault.Busy, Message: blocked, RetryAt: until}
 	}
 	if r.Crowded(share) {
 		return &fault.Error{Kind: fault.Busy, Message: "waits for Rule's budget, half of which is left to the tills", RetryAt: now.Add(pause)}
@@ -544,6 +568,9 @@ func (r *run) list(ctx context.Context) error {
 			if ended {
 				j.Phase, j.Listed, j.ListBegan = Reading, "", time.Time{}
 				j.Lists, j.ListedAt, j.ListedBy = j.Listing, r.Now(), j.ListName
+				if j.Began.IsZero() {
+					j.Began = r.Now()
+				}
 			}
 		})
 		if err != nil {
@@ -574,10 +601,16 @@ type found struct {
 	skipped map[string]int
 	months  map[string]Month
 	open    []int64
+	lost    map[string][]int64 // ids of those skipped that were to come over
+}
+
+func nothing() found {
+	return found{skipped: map[string]int{}, months: map[string]Month{}, lost: map[string][]int64{}}
 }
 
 // dated is an order that is to be queued.
 type dated struct {
+	id    int64
 	raw   json.RawMessage
 	month string
 }
@@ -597,6 +630,9 @@ func (f *found) add(more found) {
 	for why, n := range more.skipped {
 		f.skipped[why] += n
 	}
+	for why, ids := range more.lost {
+		f.lost[why] = append(f.lost[why], ids...)
+	}
 	for name, m := range more.months {
 		sum := f.months[name]
 		sum.Sitoo += m.Sitoo
@@ -612,8 +648,8 @@ func (r *run) read(ctx context.Context) error {
 	if err := r.ahead(ctx); err != nil {
 		return err
 	}
-	all := found{skipped: map[string]int{}, months: map[string]Month{}}
-	first, cursor, size, ended := r.job.First, r.job.Cursor, 0, false
+	all := nothing()
+	first, cursor, counted, size, ended := r.job.First, r.job.Cursor, r.job.Counted, 0, false
 	good, stopped := 0, error(nil)
 	for n := 0; n < cmp.Or(r.Pages, pages) && len(all.orders) < maxPart && size < maxPartSize && (n == 0 || r.time(ctx)); n++ {
 		if r.job.Last <= cursor {
@@ -634,6 +670,9 @@ func (r *run) read(ctx context.Context) error {
 			break
 		}
 		good++
+		if cursor == 0 {
+			counted = max(p.Total, 0)
+		}
 		if ended = len(p.Orders) == 0; ended {
 			break
 		}
@@ -651,7 +690,7 @@ func (r *run) read(ctx context.Context) error {
 		cursor = p.Last()
 	}
 	err := r.queue(ctx, all, func(j *Job) {
-		j.First, j.Cursor = first, cursor
+		j.First, j.Cursor, j.Counted = first, cursor, counted
 		j.Open = append(j.Open, all.open...)
 		if j.Good += good; j.Page > 0 && j.Good >= goodPages {
 			if j.Page, j.Good = 2*j.Page, 0; j.Page >= sitoo.MaxPage {
@@ -750,9 +789,7 @@ func (r *run) reopen(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	if n := len(ids) - len(orders); n > 0 {
-		f.skipped[Missing] += n
-	}
+	r.missing(ctx, &f, ids, orders)
 	return r.queue(ctx, f, func(j *Job) { j.Open = j.Open[len(ids):] })
 }
 
@@ -774,10 +811,23 @@ func (r *run) chosen(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	if n := len(ids) - len(orders); n > 0 {
-		f.skipped[Missing] += n
-	}
+	r.missing(ctx, &f, ids, orders)
 	return r.queue(ctx, f, func(j *Job) { j.Cursor = ids[len(ids)-1] })
+}
+
+// missing counts those of the ids that Sitoo does not have.
+func (r *run) missing(ctx context.Context, f *found, ids []int64, orders []sitoo.Listed) {
+	there := map[int64]bool{}
+	for _, o := range orders {
+		there[o.ID] = true
+	}
+	for _, id := range ids {
+		if !there[id] {
+			r.Log.WarnContext(ctx, "an order is not in Sitoo", "account", r.job.Account, "job", r.job.ID, "order", id)
+			f.skipped[Missing]++
+			f.lost[Missing] = append(f.lost[Missing], id)
+		}
+	}
 }
 
 // queue queues what was found, then commits it: killed in between, the same
@@ -800,7 +850,9 @@ func (r *run) queue(ctx context.Context, f found, also func(j *Job)) error {
 				most = n / 2
 				continue
 			case large:
+				r.Log.WarnContext(ctx, "an order is too large to be brought over", "account", r.job.Account, "job", r.job.ID, "order", rest[0].id, "bytes", size)
 				f.skipped[TooLarge]++
+				f.lost[TooLarge] = append(f.lost[TooLarge], rest[0].id)
 				m := f.months[rest[0].month]
 				m.Skipped++
 				f.months[rest[0].month] = m
@@ -819,6 +871,10 @@ func (r *run) queue(ctx context.Context, f found, also func(j *Job)) error {
 		j.Matched += len(f.orders)
 		for why, n := range f.skipped {
 			j.Skipped[why] += n
+		}
+		for why, ids := range f.lost {
+			all := slices.Concat(j.Lost[why], ids)
+			j.Lost[why] = all[:min(len(all), MaxLost)]
 		}
 		for month, m := range f.months {
 			sum := j.Months[month]
@@ -854,7 +910,7 @@ func (r *run) pack(orders []dated) (part, body string, err error) {
 // sort tells what becomes of each order. again says that open ones are looked
 // at once more later.
 func (r *run) sort(ctx context.Context, listed []sitoo.Listed, again bool) (found, error) {
-	f := found{skipped: map[string]int{}, months: map[string]Month{}}
+	f := nothing()
 	named := len(r.job.Orders) > 0
 	type candidate struct {
 		dated
@@ -871,8 +927,9 @@ func (r *run) sort(ctx context.Context, listed []sitoo.Listed, again bool) (foun
 			err = fault.Bad("orderdate", "is missing")
 		}
 		if err != nil {
-			r.Log.WarnContext(ctx, "an order of Sitoo's cannot be read", "account", r.job.Account, "order", l.ID, "member", fault.As(err).Member)
+			r.Log.WarnContext(ctx, "an order of Sitoo's cannot be read", "account", r.job.Account, "job", r.job.ID, "order", l.ID, "member", fault.As(err).Member)
 			f.skip(NoMonth, Unreadable)
+			f.lost[Unreadable] = append(f.lost[Unreadable], l.ID)
 			continue
 		}
 		if !named && (o.Date.Before(r.job.From) || !o.Date.Before(r.job.To)) {
@@ -906,7 +963,7 @@ func (r *run) sort(ctx context.Context, listed []sitoo.Listed, again bool) (foun
 		if err != nil {
 			return found{}, fmt.Errorf("order %d without its personal number: %w", o.ID, err)
 		}
-		c := candidate{dated: dated{raw, month}, Person: p}
+		c := candidate{dated: dated{l.ID, raw, month}, Person: p}
 		if !named { // else the writer asks Rule
 			for _, k := range keysOf(p, r.Phones) {
 				c.keys = append(c.keys, r.seals.Digest(k))
@@ -1008,10 +1065,9 @@ func (b *Backfill) GiveUp(ctx context.Context, body string, cause error) error {
 			further = j
 			return false
 		}
-		f := fault.As(cause)
-		j.State, j.Reason, j.Until, j.Ended = Failed, "given up: "+f.Kind.String(), time.Time{}, b.Now()
-		if f.Message != "" {
-			j.Reason += ": " + f.Message
+		j.State, j.Reason, j.Until, j.Ended = Failed, gaveUp(cause), time.Time{}, b.Now()
+		if said := fault.As(cause).Message; said != "" {
+			j.Reason += ": " + said
 		}
 		return true
 	}, b.Now)

@@ -1,6 +1,7 @@
 package history_test
 
 import (
+	"bytes"
 	"cmp"
 	"context"
 	"encoding/json"
@@ -351,6 +352,9 @@ func (o *office) status() (st history.Status) {
 		if st, err = o.desk.Status(o.Context(), shopAccount, j.ID); err != nil {
 			o.Fatal(err)
 		}
+		if strings.HasPrefix(st.Reason, "waits") && st.Until.IsZero() {
+			o.Errorf("%s: until when?", st.Reason)
+		}
 	})
 	return st
 }
@@ -485,6 +489,12 @@ func (o *office) audit(want map[int64]string) history.Job {
 		if j.Matched != matched || j.Read != matched+sum {
 			o.Errorf("matched %d of %d read, %d skipped; want %d", j.Matched, j.Read, sum, matched)
 		}
+		if j.Began.Before(j.Created) || j.Began.After(j.Updated) {
+			o.Errorf("began to read at %v, as a job of %v", j.Began, j.Created)
+		}
+		if len(j.Orders) == 0 && j.Counted != j.Read || len(j.Orders) > 0 && j.Counted != 0 {
+			o.Errorf("Sitoo counts %d, and %d were read", j.Counted, j.Read)
+		}
 	})
 	return j
 }
@@ -523,7 +533,7 @@ func (o *office) finish() history.Status {
 		o.run()
 	}
 	st := o.status()
-	if st.State != history.Done || st.Percent != 100 || st.Reason != "" || st.Written != st.Matched && !st.DryRun {
+	if st.State != history.Done || st.Percent != 100 || st.Reason != "" || st.Note != "" || st.Written != st.Matched && !st.DryRun {
 		o.Errorf("status %+v, want it to be done", st)
 	}
 	for _, m := range st.Months {
@@ -639,8 +649,14 @@ func TestBackfillChosen(t *testing.T) {
 			t.Errorf("errors %v", errs)
 		}
 		j := o.job()
-		if j.Skipped[history.Missing] != missing {
-			t.Errorf("%d orders are not in Sitoo, want %d", j.Skipped[history.Missing], missing)
+		lost := o.status().Lost
+		if j.Skipped[history.Missing] != missing || len(lost) != 1 || lost[0].Reason != history.Missing || len(lost[0].Orders) != missing {
+			t.Errorf("%d orders are not in Sitoo, want %d; lost are %v", j.Skipped[history.Missing], missing, lost)
+		}
+		for _, id := range lost[0].Orders {
+			if _, there := want[id]; there || !slices.Contains(ids, id) {
+				t.Errorf("order %d is said not to be in Sitoo", id)
+			}
 		}
 		o.apart(func() { // what is not there is not read
 			delete(j.Skipped, history.Missing)
@@ -1063,7 +1079,7 @@ func TestBackfillRuleLimits(t *testing.T) {
 			_ = o.deliver()
 		}
 		st := o.status()
-		if st.Reason != "waits for Rule, which blocks the account" || time.Until(st.Until) > 7*time.Minute || time.Until(st.Until) < 6*time.Minute || st.Listed != 100 {
+		if st.Reason != "waits until Rule takes calls of the account again: there were too many" || time.Until(st.Until) > 7*time.Minute || time.Until(st.Until) < 6*time.Minute || st.Listed != 100 {
 			t.Errorf("status %+v", st)
 		}
 		for range 3 { // it is early
@@ -1087,7 +1103,7 @@ func TestBackfillRuleLimits(t *testing.T) {
 				t.Error(err)
 			}
 		}
-		if st := o.status(); st.Reason != "Rule refuses the shop's API key." || st.State != history.Running {
+		if st := o.status(); st.Reason != "Rule refuses the shop's API key. It is tried again; a renewed key works once it is entered with PUT /sitoo/credentials." || st.State != history.Running {
 			t.Errorf("status %+v", st)
 		}
 	})
@@ -1173,6 +1189,8 @@ func TestBackfillOddOrders(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		o := newOffice(t, fakesitoo.Options{Orders: 0}, fakerule.Options{})
+		log := &bytes.Buffer{}
+		o.backfill.Log = slog.New(slog.NewTextHandler(log, nil))
 		noise := func(n int) string {
 			random, b := rand.New(rand.NewPCG(1, uint64(n))), make([]byte, n)
 			for i := range b {
@@ -1210,8 +1228,71 @@ func TestBackfillOddOrders(t *testing.T) {
 		if len(o.parts) != 2 || j.Months["2023-01"].Sitoo != j.Matched+2 || j.Months["2023-01"].Skipped != 2 {
 			t.Errorf("%d parts, months %v, matched %d", len(o.parts), j.Months, j.Matched)
 		}
-		o.finish()
+		lost := []history.Failure{{Reason: history.Unreadable, Orders: []int64{8}}, {Reason: history.TooLarge, Orders: []int64{7}}}
+		if j.Skipped[history.Unreadable] == 2 {
+			lost[0].Orders = append(lost[0].Orders, 9)
+		}
+		if diff := gocmp.Diff(lost, o.finish().Lost); diff != "" {
+			t.Errorf("lost (-want +got):\n%s", diff)
+		}
+		for _, want := range []string{
+			`msg="an order is too large to be brought over" account=` + shopAccount + ` job=` + j.ID + ` order=7 bytes=10`,
+			`msg="an order of Sitoo's cannot be read" account=` + shopAccount + ` job=` + j.ID + ` order=8 member=moneytotal_gross_all`,
+		} {
+			if strings.Count(log.String(), want) != 1 {
+				t.Errorf("the log has %d times %s:\n%s", strings.Count(log.String(), want), want, log)
+			}
+		}
 	})
+}
+
+// Only so many lost orders are named; all of them are counted.
+func TestBackfillLosesMany(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		o := newOffice(t, fakesitoo.Options{MaxNum: 40}, fakerule.Options{})
+		const many = history.MaxLost + 30
+		for id := range many {
+			o.add(1000+id, `"moneytotal_gross_all":"much"`)
+		}
+		o.post(posted(winterly))
+		o.run()
+		st := o.finish()
+		if len(st.Lost) != 1 || st.Skipped[history.Unreadable] != many || st.Counted != many || st.Read != many {
+			t.Fatalf("status %+v", st)
+		}
+		if ids := st.Lost[0].Orders; len(ids) != history.MaxLost || ids[0] != 1000 || ids[history.MaxLost-1] != 1000+history.MaxLost-1 {
+			t.Errorf("lost are %v", ids)
+		}
+	})
+}
+
+// Sitoo counts an order that it does not list, or does not count at all.
+func TestBackfillCounts(t *testing.T) {
+	t.Parallel()
+	for total, want := range map[string]history.Status{
+		`3`:    {Counted: 3, Note: "Sitoo counted 3 orders when the reading began, and 2 were read. When the backfill is done, post its message again: what is in Rule already is not written again. If the two still differ then, tell the developers."},
+		`2`:    {Counted: 2},
+		`null`: {},
+		`0`:    {},
+	} {
+		synctest.Test(t, func(t *testing.T) {
+			o := newOffice(t, fakesitoo.Options{}, fakerule.Options{})
+			o.add(1, `"customerref":"one"`)
+			o.add(2, `"customerref":"two"`)
+			o.sitoo.Inject(fakesitoo.Fault{
+				Kind: fakesitoo.Garbage, Match: func(r *http.Request) bool { return r.URL.Query().Has("orderidto") },
+				Body: `{"totalcount":` + total + `,"items":[{"orderid":1,"eshopid":1,"orderdate":1673000000,"orderstateid":10,"paymentstateid":20,"ordertypeid":10},` +
+					`{"orderid":2,"eshopid":1,"orderdate":1673000000,"orderstateid":10,"paymentstateid":20,"ordertypeid":10}]}`,
+			})
+			o.post(posted(winterly))
+			o.run()
+			st := o.status()
+			if got := (history.Status{Counted: st.Counted, Note: st.Note}); !gocmp.Equal(want, got) || st.Read != 2 || st.State != history.Done {
+				t.Errorf("of %s: %+v", total, st)
+			}
+		})
+	}
 }
 
 // What is put aside fails the job, unless it is further than the message.
@@ -1255,7 +1336,7 @@ func TestBackfillGiveUp(t *testing.T) {
 		}
 		for range 2 {
 			giveUp(body(j.Run, j.Step))
-			if st := o.status(); st.State != history.Failed || st.Reason != "given up: internal: The message made the worker panic; the log has the stack." || st.Ended.IsZero() {
+			if st := o.status(); st.State != history.Failed || st.Reason != "given up: something unexpected went wrong, as the log says: The message made the worker panic; the log has the stack." || st.Ended.IsZero() {
 				t.Errorf("status %+v, want it to be given up", st)
 			}
 		}
@@ -1346,9 +1427,13 @@ func TestBackfillPausedForWeeks(t *testing.T) {
 			t.Fatalf("status %+v, want it to be paused while it reads", st)
 		}
 		time.Sleep(20 * 24 * time.Hour)
-		before := len(o.rule.Requests())
+		before, job, resumed := len(o.rule.Requests()), o.job(), time.Now()
 		o.resume()
 		o.run()
+		// It began to read when it did, list or no list, but for the pause.
+		if got, want := o.job().Began, job.Began.Add(resumed.Sub(job.Updated)); job.Began.IsZero() || !got.Equal(want) {
+			t.Errorf("began to read at %v, want %v", got, want)
+		}
 		lists := 0
 		for _, r := range o.rule.Requests()[before:] {
 			if strings.HasSuffix(r.Route, "/v2/subscribers") && strings.HasPrefix(r.Route, "GET") {

@@ -72,6 +72,9 @@ type Job struct {
 
 	// Since is from when on it has failed, try after try, zero if it has not.
 	Since time.Time `json:"since,omitzero"`
+	// Began is when it began to read orders, later by as long as it was paused
+	// since; zero before that.
+	Began time.Time `json:"began,omitzero"`
 
 	// Listed is where the listing of Rule's subscribers goes on, "" at its start.
 	Listed string `json:"listed,omitempty"`
@@ -91,6 +94,10 @@ type Job struct {
 	// job began: it reads no further.
 	First int64 `json:"first,omitempty"`
 	Last  int64 `json:"last,omitempty"`
+	// Counted is how many orders Sitoo counted for the job's query when reading
+	// began: those up to Last, of the period and a day more on both sides. 0 if it
+	// did not say.
+	Counted int `json:"counted,omitempty"`
 	// Page is how many orders it asks Sitoo for at a time, 0 for sitoo.MaxPage;
 	// it is less once a page was too large, or took too long, and more again after
 	// Good pages that came.
@@ -110,7 +117,13 @@ type Job struct {
 	Matched int              `json:"matched"` // queued to be written
 	Skipped map[string]int   `json:"skipped,omitempty"`
 	Months  map[string]Month `json:"months,omitempty"`
+	// Lost are the ids of orders that were to be brought over and cannot be, by
+	// the reason why they are skipped: the first MaxLost of each.
+	Lost map[string][]int64 `json:"lost,omitempty"`
 }
+
+// MaxLost is how many ids of lost orders a job remembers for each reason.
+const MaxLost = 100
 
 // Month is what a report says of one month, such as 2026-03, of order dates in
 // Swedish time.
@@ -121,11 +134,12 @@ type Month struct {
 	Failed  int `json:"failed"`
 }
 
-// Part is the result of one message of a job, which the history worker saves
-// once every order of it is settled.
+// Part is the result of one message of a job, so far: the history worker saves
+// it once every order of it is settled, and whenever it has to wait. Written,
+// Already, Skipped and Failures always sum up to Done.
 type Part struct {
 	ID   string `json:"id"`
-	Done int    `json:"done"` // orders settled, from the first on
+	Done int    `json:"done"` // orders settled
 	// Most is how many orders go to Rule in one call, since a larger one ended
 	// without an answer: 0 as many as can be, -1 each by itself.
 	Most     int                `json:"most,omitempty"`
@@ -136,6 +150,7 @@ type Part struct {
 	Failures int                `json:"failures"`
 	Months   map[string]Month   `json:"months,omitempty"`
 	Finished bool               `json:"finished"`
+	Began    time.Time          `json:"began,omitzero"`   // when it was first in hand, zero for one that was put aside
 	Reason   string             `json:"reason,omitempty"` // why it waits
 	Until    time.Time          `json:"until,omitzero"`
 	Since    time.Time          `json:"since,omitzero"` // from when on it has failed, try after try

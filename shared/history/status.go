@@ -31,6 +31,9 @@ type Status struct {
 	Reason  string    `json:"reason,omitempty"`
 	Until   time.Time `json:"until,omitzero"`
 	Stalled bool      `json:"stalled,omitempty"` // nothing has changed for half an hour
+	// Note says, once everything is read, that Sitoo counts other orders than were
+	// read.
+	Note string `json:"note,omitempty"`
 
 	From      string  `json:"from,omitempty"` // the first day
 	To        string  `json:"to,omitempty"`   // the last day
@@ -38,16 +41,24 @@ type Status struct {
 	DryRun    bool    `json:"dryrun,omitempty"`
 	Customers string  `json:"customers"` // known or create
 
-	Listed  int            `json:"listed"`  // Rule's subscribers
+	Listed int `json:"listed"` // Rule's subscribers
+	// Counted is how many orders Sitoo counted for the same query when reading
+	// began, 0 if it did not say: as many as are read in the end, and those Missing.
+	Counted int            `json:"sitoo_counts,omitempty"`
 	Read    int            `json:"read"`    // from Sitoo
 	Matched int            `json:"matched"` // to be written
 	Written int            `json:"written"`
 	Already int            `json:"already"` // were in Rule before
 	Skipped map[string]int `json:"skipped,omitempty"`
-	Failed  []Failure      `json:"failed,omitempty"`
+	// Lost are those of the skipped orders that were to be brought over and cannot
+	// be, see Job.Lost.
+	Lost   []Failure `json:"skipped_orders,omitempty"`
+	Failed []Failure `json:"failed,omitempty"`
 
-	// Rate is of orders read, from the beginning on, Ends when the job will be
-	// done if it goes on like that, zero if that cannot be said.
+	// Rate is of orders read, since reading began; once all are read, and there are
+	// any to write, of orders settled, while parts were in hand. Waits count, a
+	// pause by request does not. Ends is when the slower of the two, reading and
+	// writing, is done if both go on as until now; zero if that cannot be said.
 	Rate  float64   `json:"orders_per_minute"`
 	Ends  time.Time `json:"expected_end,omitzero"`
 	Since time.Time `json:"created"`
@@ -57,7 +68,7 @@ type Status struct {
 	Months []MonthReport `json:"months,omitempty"`
 }
 
-// Failure says why orders could not be written, and which.
+// Failure says why orders were not brought over, and which.
 type Failure struct {
 	Reason string  `json:"reason"`
 	Orders []int64 `json:"orders"`
@@ -119,7 +130,7 @@ func (d *Desk) status(ctx context.Context, j Job) (Status, error) {
 	st := Status{
 		State: j.State, ID: j.ID, Account: j.Account, Run: j.Run, Phase: j.Phase, Reason: j.Reason, Until: j.Until,
 		Orders: j.Orders, DryRun: j.DryRun, Customers: "known", Listed: j.People, Read: j.Read, Matched: j.Matched,
-		Skipped: maps.Clone(j.Skipped), Since: j.Created, Last: j.Updated, Ended: j.Ended,
+		Counted: j.Counted, Skipped: maps.Clone(j.Skipped), Lost: failureList(j.Lost), Since: j.Created, Last: j.Updated, Ended: j.Ended,
 	}
 	if j.Create {
 		st.Customers = "create"
@@ -143,7 +154,8 @@ func (d *Desk) status(ctx context.Context, j Job) (Status, error) {
 		committed[id] = true
 	}
 	failures := map[string][]int64{}
-	settled, finished := 0, 0
+	settled, finished, failing := 0, 0, j.Reason != "" && j.Until.IsZero()
+	writing := pace{}
 	for _, p := range parts {
 		if !committed[p.ID] {
 			continue // queued, and never committed: counted as another part
@@ -152,13 +164,15 @@ func (d *Desk) status(ctx context.Context, j Job) (Status, error) {
 			st.Last = p.Updated
 		}
 		settled += p.Done
-		if p.Finished {
+		writing.add(p)
+		switch {
+		case p.Finished:
 			finished++
-		} else {
-			if st.Reason == "" && !j.State.Final() {
+		case !j.State.Final():
+			failing = failing || p.Reason != "" && p.Until.IsZero()
+			if st.Reason == "" {
 				st.Reason, st.Until = p.Reason, p.Until
 			}
-			continue
 		}
 		st.Written += p.Written
 		st.Already += p.Already
@@ -176,10 +190,7 @@ func (d *Desk) status(ctx context.Context, j Job) (Status, error) {
 			months[name] = sum
 		}
 	}
-	for _, why := range slices.Sorted(maps.Keys(failures)) {
-		slices.Sort(failures[why])
-		st.Failed = append(st.Failed, Failure{why, failures[why]})
-	}
+	st.Failed = failureList(failures)
 	for _, name := range slices.Sorted(maps.Keys(months)) {
 		m := months[name]
 		st.Months = append(st.Months, MonthReport{name, m, m.Sitoo - m.Written - m.Skipped - m.Failed})
@@ -188,19 +199,122 @@ func (d *Desk) status(ctx context.Context, j Job) (Status, error) {
 	if !j.idle() && now.Sub(later(st.Last, st.Until)) > stalledAfter {
 		st.Stalled = true
 		if st.Reason == "" && j.Phase == Writing {
-			st.Reason = fmt.Sprintf("%d of %d parts are not written, and nothing happens: look for them in the dead-letter queue of history.", len(j.Parts)-finished, len(j.Parts))
+			st.Reason = fmt.Sprintf("%d of %d parts are not written, and nothing happens: look for them in HistoryDeadLetters.", len(j.Parts)-finished, len(j.Parts))
 		}
-		st.Reason = cmp.Or(st.Reason, "Nothing happens: resume gives it a push; if that does not help, look in the dead-letter queue of backfills.")
+		st.Reason = cmp.Or(st.Reason, "Nothing happens: resume gives it a push; if that does not help, look in BackfillDeadLetters.")
 	}
 	st.Percent = percent(j, settled)
-	took := cmp.Or(j.Ended, st.Last).Sub(j.Created)
-	if took > 0 {
-		st.Rate = math.Round(float64(st.Read)/took.Minutes()*10) / 10
+	st.Rate = rate(j, writing, now)
+	if j.State == Running && !st.Stalled && !failing {
+		st.Ends = ends(j, settled, writing, now, st.Until)
 	}
-	if j.State == Running && !st.Stalled && st.Percent > 0 && took > 0 {
-		st.Ends = later(j.Created.Add(took*100/time.Duration(st.Percent)), later(now, st.Until)).Truncate(time.Second)
+	if seen := j.seen(); j.Phase == Writing && j.Counted > 0 && j.Counted != seen {
+		st.Note = fmt.Sprintf("Sitoo counted %d orders when the reading began, and %d were read. When the backfill is done, post its message again: "+
+			"what is in Rule already is not written again. If the two still differ then, tell the developers.", j.Counted, seen)
 	}
 	return st, nil
+}
+
+func failureList(by map[string][]int64) (list []Failure) {
+	for _, why := range slices.Sorted(maps.Keys(by)) {
+		ids := slices.Sorted(slices.Values(by[why]))
+		list = append(list, Failure{why, ids})
+	}
+	return list
+}
+
+// pace is how fast a job's parts are written. One is in hand at a time, so what
+// lies between parts is time in which there was nothing to write.
+type pace struct {
+	settled int           // orders of the parts that count
+	took    time.Duration // of those that are finished
+	open    []time.Time   // when each of the others began
+	began   time.Time     // the first one
+	until   time.Time     // until when one waits
+}
+
+func (p *pace) add(part Part) {
+	if part.Began.IsZero() {
+		return // put aside
+	}
+	p.settled += part.Done
+	if p.began.IsZero() || part.Began.Before(p.began) {
+		p.began = part.Began
+	}
+	if part.Finished {
+		p.took += part.Updated.Sub(part.Began)
+		return
+	}
+	p.open, p.until = append(p.open, part.Began), later(p.until, part.Until)
+}
+
+// at is how long parts have been in hand at a time.
+func (p *pace) at(now time.Time) time.Duration {
+	took := p.took
+	for _, began := range p.open {
+		took += max(now.Sub(began), 0)
+	}
+	return took
+}
+
+// rate is how many orders a job reads or writes a minute.
+func rate(j Job, writing pace, now time.Time) float64 {
+	n, took := j.Read, time.Duration(0)
+	switch {
+	case j.Phase == Writing && j.Matched > 0 && !j.DryRun:
+		n, took = writing.settled, writing.at(cmp.Or(j.Ended, now))
+	case j.Began.IsZero():
+	case j.idle() || j.Phase == Writing: // what changed last is that it reads no more
+		took = j.Updated.Sub(j.Began)
+	default:
+		took = now.Sub(j.Began)
+	}
+	if took <= 0 {
+		return 0
+	}
+	return math.Round(float64(n)/took.Minutes()*10) / 10
+}
+
+const (
+	// enough is how long reading and writing have to go on before they tell when
+	// they end: the limits of Rule are for ten minutes, of which a job may use up
+	// its share at once and wait for the rest.
+	enough = 10 * time.Minute
+	// unbelievable is what no job takes.
+	unbelievable = 366 * 24 * time.Hour
+)
+
+// ends is when a running job will be done: when the slower of reading and
+// writing is, at its speed until now. What is to be written of the orders that
+// are not read yet goes by those that are. It is zero as long as there is too
+// little to go by.
+func ends(j Job, settled int, writing pace, now, until time.Time) time.Time {
+	end, read := later(now, until), fraction(j)
+	if read <= 0 {
+		return time.Time{}
+	}
+	// more moves the end; done and left are in the same unit.
+	more := func(from time.Time, took time.Duration, done, left float64) bool {
+		rest := max(took.Seconds()*left/done, 0)
+		if rest > unbelievable.Seconds() {
+			return false
+		}
+		end = later(end, from.Add(time.Duration(rest*float64(time.Second))))
+		return true
+	}
+	if read < 1 {
+		from := later(now, j.Until)
+		if j.Began.IsZero() || now.Sub(j.Began) < enough || !more(from, from.Sub(j.Began), read, 1-read) {
+			return time.Time{}
+		}
+	}
+	if left := float64(j.Matched)/read - float64(settled); left > 0 && !j.DryRun {
+		from := later(now, writing.until)
+		if writing.settled == 0 || now.Sub(writing.began) < enough || !more(from, writing.at(from), float64(writing.settled), left) {
+			return time.Time{}
+		}
+	}
+	return end.Add(time.Second - 1).Truncate(time.Second)
 }
 
 func later(a, b time.Time) time.Time {
@@ -210,22 +324,35 @@ func later(a, b time.Time) time.Time {
 	return b
 }
 
-// percent is how much of a job is done: half of it is to read, by order ids, and
-// half to write what was read.
+// seen is how many of the orders that Sitoo counted a job has dealt with.
+func (j Job) seen() int { return j.Read + j.Skipped[Missing] }
+
+// fraction is how much of its orders a job has read, 0 to 1: of those that Sitoo
+// counted, or else by order ids.
+func fraction(j Job) float64 {
+	switch seen := j.seen(); {
+	case j.Phase == Writing:
+		return 1
+	case len(j.Orders) > 0:
+		at, _ := slices.BinarySearch(j.Orders, j.Cursor+1)
+		return float64(at) / float64(len(j.Orders))
+	case j.Counted > 0 && seen <= j.Counted:
+		return float64(seen) / float64(j.Counted)
+	case j.Phase == Reopening:
+		return 1
+	case j.Cursor >= j.First && j.Last > j.First:
+		return float64(j.Cursor-j.First) / float64(j.Last-j.First)
+	}
+	return 0
+}
+
+// percent is how much of a job is done: half of it is to read, and half to write
+// what was read.
 func percent(j Job, settled int) int {
 	if j.State == Done {
 		return 100
 	}
-	read := 0.0
-	switch {
-	case j.Phase == Writing || j.Phase == Reopening:
-		read = 1
-	case len(j.Orders) > 0:
-		at, _ := slices.BinarySearch(j.Orders, j.Cursor+1)
-		read = float64(at) / float64(len(j.Orders))
-	case j.Cursor >= j.First && j.Last > j.First:
-		read = float64(j.Cursor-j.First) / float64(j.Last-j.First)
-	}
+	read := fraction(j)
 	wrote := 1.0
 	if j.Matched > 0 && !j.DryRun {
 		wrote = float64(settled) / float64(j.Matched)
@@ -258,6 +385,9 @@ func (d *Desk) Resume(ctx context.Context, account, id string) (Status, error) {
 			j.State, j.Reason, j.Until, j.Since = Waiting, "", time.Time{}, time.Time{}
 			if j.Step > 0 {
 				j.State = Running
+			}
+			if !j.Began.IsZero() { // the time that it was paused does not count
+				j.Began = j.Began.Add(max(d.Now().Sub(j.Updated), 0))
 			}
 		}
 		return nil

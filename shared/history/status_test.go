@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"strings"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/google/go-cmp/cmp"
@@ -52,7 +53,7 @@ func after(minutes int) time.Time { return began.Add(time.Duration(minutes) * ti
 func underWay(change func(j *history.Job)) history.Job {
 	j := history.Job{
 		Account: shopAccount, ID: "0123456789ab", Run: 2, Spec: winter, State: history.Running, Phase: history.Reading,
-		Created: began, Updated: after(10), People: 700, First: 200_001, Last: 210_001, Cursor: 205_001, Step: 9,
+		Created: began, Began: after(1), Updated: after(10), People: 700, First: 200_001, Last: 210_001, Cursor: 205_001, Step: 9,
 		Parts: []string{"a", "b", "c"}, Read: 1000, Matched: 400, Skipped: map[string]int{history.NoCustomer: 550, history.Outside: 50},
 		Months: map[string]history.Month{"2023-01": {Sitoo: 500, Skipped: 300}, "2023-02": {Sitoo: 450, Skipped: 250}},
 	}
@@ -62,21 +63,28 @@ func underWay(change func(j *history.Job)) history.Job {
 	return j
 }
 
-// written are results of the job's parts: 300 of 400 orders are settled. The
-// last one was never committed.
+// written are results of the job's parts: 300 of 400 orders are settled, the
+// second part is not finished. The last one was never committed.
 var written = []history.Part{
 	{
-		ID: "a", Done: 200, Written: 150, Already: 20, Skipped: map[string]int{history.NoCustomer: 7, history.NotInRule: 20}, Finished: true, Updated: after(9),
+		ID: "a", Done: 200, Written: 150, Already: 20, Skipped: map[string]int{history.NoCustomer: 7, history.NotInRule: 20}, Finished: true, Began: after(2), Updated: after(9),
 		Failed: map[string][]int64{"refused": {200_500, 200_400}, "given up": {200_600}}, Failures: 3,
 		Months: map[string]history.Month{"2023-01": {Written: 170, Skipped: 27, Failed: 3}},
 	},
-	{ID: "b", Done: 100, Reason: "waits for Rule's budget", Until: after(40), Updated: after(12)},
-	{ID: "orphan", Done: 200, Written: 200, Finished: true, Updated: after(300), Months: map[string]history.Month{"2023-01": {Written: 200}}},
+	{
+		ID: "b", Done: 100, Written: 90, Already: 4, Skipped: map[string]int{history.NotInRule: 5}, Reason: "waits for Rule's budget", Until: after(40), Began: after(9), Updated: after(12),
+		Failed: map[string][]int64{"refused": {200_700}}, Failures: 1,
+		Months: map[string]history.Month{"2023-01": {Written: 0}, "2023-02": {Written: 94, Skipped: 5, Failed: 1}},
+	},
+	{ID: "orphan", Done: 200, Written: 200, Finished: true, Began: after(200), Updated: after(300), Months: map[string]history.Month{"2023-01": {Written: 200}}},
 }
 
 func TestStatus(t *testing.T) {
 	t.Parallel()
-	d, _ := reception(t, underWay(nil), 13, written...)
+	lost := func(j *history.Job) {
+		j.Lost = map[string][]int64{history.Unreadable: {200_020, 200_010}} // open ones are read last
+	}
+	d, _ := reception(t, underWay(lost), 13, written...)
 	got, err := d.Status(t.Context(), shopAccount, "0123456789ab")
 	if err != nil {
 		t.Fatal(err)
@@ -84,13 +92,14 @@ func TestStatus(t *testing.T) {
 	want := history.Status{
 		State: history.Running, Percent: 43, ID: "0123456789ab", Account: shopAccount, Run: 2, Phase: history.Reading,
 		Reason: "waits for Rule's budget", Until: after(40), From: "2022-12-01", To: "2023-03-31", Customers: "known",
-		Listed: 700, Read: 1000, Matched: 400, Written: 150, Already: 20,
-		Skipped: map[string]int{history.NoCustomer: 557, history.Outside: 50, history.NotInRule: 20},
-		Failed:  []history.Failure{{Reason: "given up", Orders: []int64{200_600}}, {Reason: "refused", Orders: []int64{200_400, 200_500}}},
-		Rate:    83.3, Ends: after(40), Since: began, Last: after(12),
+		Listed: 700, Read: 1000, Matched: 400, Written: 240, Already: 24,
+		Skipped: map[string]int{history.NoCustomer: 557, history.Outside: 50, history.NotInRule: 25},
+		Lost:    []history.Failure{{Reason: history.Unreadable, Orders: []int64{200_010, 200_020}}},
+		Failed:  []history.Failure{{Reason: "given up", Orders: []int64{200_600}}, {Reason: "refused", Orders: []int64{200_400, 200_500, 200_700}}},
+		Rate:    83.3, Ends: after(103).Add(20 * time.Second), Since: began, Last: after(12),
 		Months: []history.MonthReport{
 			{Name: "2023-01", Month: history.Month{Sitoo: 500, Written: 170, Skipped: 327, Failed: 3}},
-			{Name: "2023-02", Month: history.Month{Sitoo: 450, Skipped: 250}, Left: 200},
+			{Name: "2023-02", Month: history.Month{Sitoo: 450, Written: 94, Skipped: 255, Failed: 1}, Left: 100},
 		},
 	}
 	if diff := cmp.Diff(want, got); diff != "" {
@@ -128,31 +137,234 @@ func TestStatusProgress(t *testing.T) {
 			*j = history.Job{Account: j.Account, ID: j.ID, Run: 1, State: history.Waiting, Created: began, Updated: began}
 		}, 1, nil, 0, false, "", time.Time{}},
 		"lists customers":       {func(j *history.Job) { j.Phase, j.Cursor, j.First, j.Matched = history.Customers, 0, 0, 0 }, 11, nil, 0, false, "", time.Time{}},
-		"nothing written":       {nil, 11, nil, 25, false, "", after(40)},
-		"nothing to write":      {func(j *history.Job) { j.Matched = 0 }, 11, nil, 50, false, "", after(20)},
-		"a dry run":             {func(j *history.Job) { j.DryRun, j.Parts = true, nil }, 11, nil, 50, false, "", after(20)},
-		"chosen orders":         {func(j *history.Job) { j.Orders, j.Cursor, j.Matched = []int64{3, 5, 7, 9}, 7, 0 }, 11, nil, 75, false, "", after(13).Add(20 * time.Second)},
+		"nothing written":       {nil, 11, nil, 25, false, "", time.Time{}},
+		"nothing to write":      {func(j *history.Job) { j.Matched = 0 }, 11, nil, 50, false, "", after(21)},
+		"a dry run":             {func(j *history.Job) { j.DryRun, j.Parts = true, nil }, 11, nil, 50, false, "", after(21)},
+		"chosen orders":         {func(j *history.Job) { j.Orders, j.Cursor, j.Matched = []int64{3, 5, 7, 9}, 7, 0 }, 11, nil, 75, false, "", after(14).Add(20 * time.Second)},
 		"one order":             {func(j *history.Job) { j.First, j.Last, j.Cursor = 7, 7, 7 }, 11, nil, 0, false, "", time.Time{}},
-		"all read":              {func(j *history.Job) { j.Phase = history.Writing }, 13, written, 87, false, "waits for Rule's budget", after(40)},
-		"open ones":             {func(j *history.Job) { j.Phase = history.Reopening }, 11, nil, 50, false, "", after(20)},
+		"all read":              {func(j *history.Job) { j.Phase = history.Writing }, 13, written, 87, false, "waits for Rule's budget", after(52).Add(40 * time.Second)},
+		"open ones":             {func(j *history.Job) { j.Phase = history.Reopening }, 11, nil, 50, false, "", time.Time{}},
 		"all but done":          {func(j *history.Job) { j.Phase, j.Matched = history.Writing, 300 }, 13, written, 99, false, "waits for Rule's budget", after(40)},
 		"done":                  {func(j *history.Job) { j.State, j.Phase, j.Ended = history.Done, history.Writing, after(20) }, 90, written, 100, false, "", time.Time{}},
 		"cancelled":             {func(j *history.Job) { j.State, j.Reason = history.Cancelled, "cancelled by request" }, 90, written, 43, false, "cancelled by request", time.Time{}},
 		"paused for long":       {func(j *history.Job) { j.State, j.Reason = history.Paused, "paused by request" }, 90, nil, 25, false, "paused by request", time.Time{}},
-		"quiet":                 {nil, 40, nil, 25, false, "", after(40)},
-		"stalled":               {nil, 41, nil, 25, true, "Nothing happens: resume gives it a push; if that does not help, look in the dead-letter queue of backfills.", time.Time{}},
-		"stalled before it ran": {func(j *history.Job) { j.State = history.Waiting }, 41, nil, 25, true, "Nothing happens: resume gives it a push; if that does not help, look in the dead-letter queue of backfills.", time.Time{}},
+		"quiet":                 {nil, 40, nil, 25, false, "", time.Time{}},
+		"stalled":               {nil, 41, nil, 25, true, "Nothing happens: resume gives it a push; if that does not help, look in BackfillDeadLetters.", time.Time{}},
+		"stalled before it ran": {func(j *history.Job) { j.State = history.Waiting }, 41, nil, 25, true, "Nothing happens: resume gives it a push; if that does not help, look in BackfillDeadLetters.", time.Time{}},
 		"stalled for a reason":  {func(j *history.Job) { j.Reason = "Rule refuses the shop's API key." }, 41, nil, 25, true, "Rule refuses the shop's API key.", time.Time{}},
-		"stalled at its end":    {func(j *history.Job) { j.Phase = history.Writing }, 41, written[:1], 75, true, "2 of 3 parts are not written, and nothing happens: look for them in the dead-letter queue of history.", time.Time{}},
-		"waits for long":        {func(j *history.Job) { j.Reason, j.Until = "waits for Sitoo, which is busy", after(60) }, 59, nil, 25, false, "waits for Sitoo, which is busy", after(60)},
-		"is to have gone on":    {func(j *history.Job) { j.Reason, j.Until = "waits for Sitoo, which is busy", after(60) }, 85, nil, 25, false, "waits for Sitoo, which is busy", after(85)},
+		"stalled at its end":    {func(j *history.Job) { j.Phase = history.Writing }, 41, written[:1], 75, true, "2 of 3 parts are not written, and nothing happens: look for them in HistoryDeadLetters.", time.Time{}},
+		"waits for long":        {func(j *history.Job) { j.Reason, j.Until = "waits for Sitoo, which is busy", after(60) }, 59, nil, 25, false, "waits for Sitoo, which is busy", time.Time{}},
+		"is to have gone on":    {func(j *history.Job) { j.Reason, j.Until = "waits for Sitoo, which is busy", after(60) }, 85, nil, 25, false, "waits for Sitoo, which is busy", time.Time{}},
 		"has not gone on":       {func(j *history.Job) { j.Reason, j.Until = "waits for Sitoo, which is busy", after(60) }, 91, nil, 25, true, "waits for Sitoo, which is busy", time.Time{}},
-		"a part has gone on":    {nil, 41, written, 43, false, "waits for Rule's budget", after(41)},
+		"a part has gone on":    {nil, 41, written, 43, false, "waits for Rule's budget", after(106)},
 	} {
 		d, _ := reception(t, underWay(c.change), c.minutes, c.parts...)
 		st, err := d.Status(t.Context(), shopAccount, "0123456789ab")
 		if err != nil || st.Percent != c.percent || st.Stalled != c.stalled || st.Reason != c.reason || !st.Ends.Equal(c.ends) {
 			t.Errorf("%s: %d percent, stalled %t because of %q, ends %v, %v", name, st.Percent, st.Stalled, st.Reason, st.Ends, err)
+		}
+	}
+}
+
+// How fast a job goes, and when it ends: by the slower of reading and writing,
+// with its waits, and not before there is something to go by.
+func TestStatusPace(t *testing.T) {
+	t.Parallel()
+	all := func(change ...func(j *history.Job)) func(j *history.Job) {
+		return func(j *history.Job) {
+			for _, c := range change {
+				c(j)
+			}
+		}
+	}
+	nothing := func(j *history.Job) { j.Matched, j.Parts = 0, nil } // to be written
+	writing := func(j *history.Job) { j.Phase = history.Writing }
+	// part is one of the job's, in hand from one minute to another.
+	part := func(id string, orders, from, to int, finished bool) history.Part {
+		return history.Part{ID: id, Done: orders, Written: orders, Finished: finished, Began: after(from), Updated: after(to)}
+	}
+	waits := func(p history.Part, until int) history.Part {
+		p.Reason, p.Until = "waits", after(until)
+		return p
+	}
+	putAside := history.Part{ID: "a", Done: 200, Failures: 200, Finished: true, Updated: after(20)}
+	for name, c := range map[string]struct {
+		change  func(j *history.Job)
+		minutes int
+		parts   []history.Part
+		rate    float64
+		ends    time.Time
+	}{
+		"lists customers":         {func(j *history.Job) { j.Phase, j.Began, j.Read = history.Customers, time.Time{}, 0 }, 40, nil, 0, time.Time{}},
+		"lists them once more":    {all(nothing, func(j *history.Job) { j.Phase = history.Customers }), 11, nil, 100, after(21)},
+		"reads for a short time":  {nothing, 10, nil, 111.1, time.Time{}},
+		"reads":                   {nothing, 11, nil, 100, after(21)},
+		"whatever came before":    {all(nothing, func(j *history.Job) { j.Created = began.Add(-9 * time.Hour) }), 11, nil, 100, after(21)},
+		"waits for Sitoo":         {all(nothing, func(j *history.Job) { j.Reason, j.Until = "waits", after(60) }), 51, nil, 20, after(119)},
+		"has waited":              {all(nothing, func(j *history.Job) { j.Reason, j.Until = "waits", after(60) }), 71, nil, 14.3, after(141)},
+		"fails":                   {all(nothing, func(j *history.Job) { j.Reason = "Sitoo did not answer. It is tried again." }), 11, nil, 100, time.Time{}},
+		"Sitoo has counted":       {all(nothing, func(j *history.Job) { j.Counted = 4000 }), 11, nil, 100, after(41)},
+		"with those not there":    {all(nothing, func(j *history.Job) { j.Counted, j.Skipped[history.Missing] = 5000, 250 }), 11, nil, 100, after(41)},
+		"there are more":          {all(nothing, func(j *history.Job) { j.Counted = 999 }), 11, nil, 100, after(21)},
+		"open ones are left":      {all(nothing, func(j *history.Job) { j.Phase, j.Counted = history.Reopening, 1250 }), 11, nil, 100, after(13).Add(30 * time.Second)},
+		"hardly begun":            {all(nothing, func(j *history.Job) { j.Last = 1 << 50 }), 11, nil, 100, time.Time{}},
+		"paused":                  {func(j *history.Job) { j.State, j.Reason = history.Paused, "paused by request" }, 90, written, 111.1, time.Time{}},
+		"nothing is written yet":  {nil, 51, []history.Part{waits(part("a", 0, 2, 3, false), 60)}, 20, time.Time{}},
+		"writes for a short time": {nil, 12, []history.Part{part("a", 200, 3, 12, true)}, 90.9, time.Time{}},
+		"writes slowly":           {nil, 13, []history.Part{part("a", 200, 2, 12, true)}, 83.3, after(43)},
+		"writes fast":             {nil, 13, []history.Part{part("a", 200, 2, 3, true)}, 83.3, after(25)},
+		"had nothing to write":    {nil, 101, []history.Part{part("a", 200, 2, 3, true), part("b", 100, 100, 101, true)}, 10, after(201)},
+		"a part waits":            {writing, 20, []history.Part{part("a", 200, 2, 7, true), waits(part("b", 100, 9, 12, false), 24)}, 18.8, after(30).Add(40 * time.Second)},
+		"a part has waited":       {writing, 30, []history.Part{part("a", 200, 2, 7, true), waits(part("b", 100, 9, 12, false), 24)}, 11.5, after(38).Add(40 * time.Second)},
+		"a part fails":            {writing, 20, []history.Part{part("a", 200, 2, 7, true), {ID: "b", Done: 100, Began: after(9), Updated: after(12), Reason: "Rule does not answer as expected. It is tried again."}}, 18.8, time.Time{}},
+		"a part was put aside":    {writing, 40, []history.Part{putAside, part("b", 100, 20, 30, true)}, 10, after(50)},
+		"all are settled":         {writing, 40, []history.Part{part("a", 200, 2, 12, true), part("b", 200, 20, 30, true)}, 20, after(40)},
+		"done":                    {all(writing, func(j *history.Job) { j.State, j.Ended = history.Done, after(30) }), 90, []history.Part{part("a", 200, 2, 12, true), part("b", 200, 20, 30, true)}, 20, time.Time{}},
+		"cancelled in between":    {all(writing, func(j *history.Job) { j.State, j.Ended = history.Cancelled, after(29) }), 90, []history.Part{part("a", 200, 2, 12, true), part("b", 0, 19, 20, false)}, 10, time.Time{}},
+		"a dry run is done":       {all(writing, func(j *history.Job) { j.State, j.Ended, j.DryRun, j.Updated = history.Done, after(11), true, after(11) }), 90, nil, 100, time.Time{}},
+		"nothing matched":         {all(nothing, writing, func(j *history.Job) { j.State, j.Ended, j.Updated = history.Done, after(11), after(11) }), 90, nil, 100, time.Time{}},
+	} {
+		d, _ := reception(t, underWay(c.change), c.minutes, c.parts...)
+		st, err := d.Status(t.Context(), shopAccount, "0123456789ab")
+		if err != nil || st.Rate != c.rate || !st.Ends.Equal(c.ends) {
+			t.Errorf("%s: %g a minute, ends %v, want %g and %v; %v", name, st.Rate, st.Ends, c.rate, c.ends, err)
+		}
+	}
+}
+
+// The end that is expected, asked for every half minute of a job that uses up its
+// share of Rule's budget at once and waits for the rest of ten minutes, again and
+// again.
+func TestStatusEndInTime(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		const orders, perPart, perPage, share = 12_000, 1000, 500, 900
+		store := &memory.History{}
+		d := &history.Desk{Jobs: store, Now: time.Now}
+		j := history.Job{
+			Account: shopAccount, ID: "0123456789ab", Run: 1, Spec: winter, State: history.Running, Phase: history.Reading,
+			Created: time.Now(), Began: time.Now(), Updated: time.Now(), Counted: orders, Last: 9,
+		}
+		parts, used, window := []history.Part{}, 0, time.Now()
+		var asked []history.Status
+		var at []time.Time
+		for finished := 0; finished < orders/perPart; {
+			if j.Phase == history.Reading { // a page in half a minute
+				j.Read, j.Matched, j.Updated = j.Read+perPage, j.Matched+perPage, time.Now()
+				if j.Matched%perPart == 0 {
+					id := fmt.Sprint(len(parts))
+					j.Parts, parts = append(j.Parts, id), append(parts, history.Part{ID: id})
+				}
+				if j.Read == orders {
+					j.Phase = history.Writing
+				}
+			}
+			if time.Since(window) >= 10*time.Minute {
+				used, window = 0, time.Now()
+			}
+			for finished < len(parts) {
+				p := &parts[finished]
+				if p.Began.IsZero() {
+					p.Began = time.Now()
+				}
+				n := min(share-used, perPart-p.Done)
+				p.Done, p.Written, used, p.Updated, p.Reason, p.Until = p.Done+n, p.Written+n, used+n, time.Now(), "", time.Time{}
+				if p.Finished = p.Done == perPart; !p.Finished {
+					p.Reason, p.Until = "waits for Rule's budget", time.Now().Add(2*time.Minute)
+				}
+				if err := store.SavePart(t.Context(), j.Account, j.ID, j.Run, *p); err != nil {
+					t.Fatal(err)
+				}
+				if !p.Finished {
+					break
+				}
+				finished++
+			}
+			if err := store.Put(t.Context(), j); err != nil {
+				t.Fatal(err)
+			}
+			j.Rev++
+			st, err := d.Status(t.Context(), j.Account, j.ID)
+			if err != nil {
+				t.Fatal(err)
+			}
+			asked, at = append(asked, st), append(at, time.Now())
+			time.Sleep(30 * time.Second)
+		}
+		end := at[len(at)-1]
+		for i, st := range asked {
+			ran, left, says := at[i].Sub(at[0]), end.Sub(at[i]), st.Ends.Sub(at[i])
+			switch early := ran < 10*time.Minute; {
+			case early != st.Ends.IsZero():
+				// A part that begins half a minute late is ten minutes old later, too.
+				if early || ran > 11*time.Minute {
+					t.Errorf("after %s: expected end %v", ran, st.Ends)
+				}
+			case early:
+			case says < 0 || st.Ends.Before(st.Until):
+				t.Errorf("after %s: expected to have ended, at %v", ran, st.Ends)
+			// A round of ten minutes more or less: what it has done in this one counts
+			// from its beginning on.
+			case says < left/2-10*time.Minute || says > 2*left+10*time.Minute:
+				t.Errorf("after %s: ends in %s, really in %s", ran, says, left)
+			}
+			if st.Written != 0 && st.Written%share != 0 && st.Written%perPart != 0 {
+				t.Errorf("after %s: %d written", ran, st.Written)
+			}
+		}
+		if took := end.Sub(at[0]); took < 2*time.Hour || took > 3*time.Hour {
+			t.Errorf("it took %s", took)
+		}
+	})
+}
+
+// The time for which a job is paused does not make it slow.
+func TestPausedTimeDoesNotCount(t *testing.T) {
+	t.Parallel()
+	for name, c := range map[string]struct {
+		change func(j *history.Job)
+		want   time.Time
+	}{
+		"paused":       {func(j *history.Job) { j.State = history.Paused }, after(51)},
+		"running":      {nil, after(1)},
+		"not begun":    {func(j *history.Job) { j.State, j.Began = history.Paused, time.Time{} }, time.Time{}},
+		"by its clock": {func(j *history.Job) { j.State, j.Updated = history.Paused, after(70) }, after(1)},
+	} {
+		d, _ := reception(t, underWay(c.change), 60)
+		if _, err := d.Resume(t.Context(), shopAccount, "0123456789ab"); err != nil {
+			t.Fatal(err)
+		}
+		j, err := d.Jobs.Get(t.Context(), shopAccount, "0123456789ab")
+		if err != nil || !j.Began.Equal(c.want) {
+			t.Errorf("%s: began at %v, want %v; %v", name, j.Began, c.want, err)
+		}
+	}
+}
+
+// Whether everything was read that Sitoo counts.
+func TestStatusNote(t *testing.T) {
+	t.Parallel()
+	for name, c := range map[string]struct {
+		change func(j *history.Job)
+		want   string
+	}{
+		"as many":        {func(j *history.Job) { j.Counted = 1000 }, ""},
+		"fewer":          {func(j *history.Job) { j.Counted = 1003 }, "Sitoo counted 1003 orders when the reading began, and 1000 were read."},
+		"more":           {func(j *history.Job) { j.Counted = 999 }, "Sitoo counted 999 orders when the reading began, and 1000 were read."},
+		"some are gone":  {func(j *history.Job) { j.Counted, j.Skipped[history.Missing] = 1003, 3 }, ""},
+		"done":           {func(j *history.Job) { j.Counted, j.State = 1003, history.Done }, "Sitoo counted 1003 orders when the reading began, and 1000 were read."},
+		"not said":       {nil, ""},
+		"not at the end": {func(j *history.Job) { j.Counted, j.Phase = 1003, history.Reopening }, ""},
+	} {
+		d, _ := reception(t, underWay(func(j *history.Job) {
+			j.Phase = history.Writing
+			if c.change != nil {
+				c.change(j)
+			}
+		}), 11)
+		st, err := d.Status(t.Context(), shopAccount, "0123456789ab")
+		if err != nil || !strings.HasPrefix(st.Note, c.want) || (c.want == "") != (st.Note == "") {
+			t.Errorf("%s: %q, want %q; %v", name, st.Note, c.want, err)
 		}
 	}
 }

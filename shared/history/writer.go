@@ -130,8 +130,10 @@ func (w *Writer) work(ctx context.Context, m PartMessage, raw []json.RawMessage,
 	if err != nil {
 		return nil, err
 	}
+	began := cmp.Or(p.Began, w.Now())
 	if p.Reason != "" { // it goes on
-		w.save(ctx, m, Part{ID: m.Part, Done: p.Done, Since: p.Since, Most: p.Most, Updated: w.Now()})
+		p.Reason, p.Until, p.Updated = "", time.Time{}, w.Now()
+		w.save(ctx, m, p)
 	}
 	seals, err := NewSeals(m.Account, r)
 	if err != nil {
@@ -143,27 +145,24 @@ func (w *Writer) work(ctx context.Context, m PartMessage, raw []json.RawMessage,
 	t := &task{Writer: w, m: m, job: j, account: a, rule: r, seals: seals, attempt: attemptPrefix + attempt, most: p.Most}
 	t.read(raw)
 	if err := t.write(ctx); err != nil {
-		reason, until := "Rule does not answer; it is tried again.", time.Time{}
 		f := fault.As(err)
-		done, since := max(p.Done, t.settled()), p.Since
+		now, since := t.result(began, false), p.Since
 		if f.Kind == fault.Busy {
 			since = time.Time{}
-		} else if since.IsZero() || done > p.Done {
+		} else if since.IsZero() || now.Done > p.Done {
 			since = w.Now()
 		}
-		switch f.Kind {
-		case fault.Busy:
-			reason, until = busy(err), f.RetryAt
-		case fault.Unauthorized:
-			reason = "Rule refuses the shop's API key."
+		if now.Done < p.Done { // it has not come as far as an earlier delivery
+			now = p
 		}
-		w.save(ctx, m, Part{ID: m.Part, Done: done, Reason: reason, Until: until, Since: since, Most: t.most, Updated: w.Now()})
+		now.Reason, now.Until, now.Since, now.Most, now.Updated = waiting(err, "history-worker"), f.RetryAt, since, t.most, w.Now()
+		w.save(ctx, m, now)
 		if k := f.Kind; k == fault.Invalid || k == fault.Conflict || k == fault.TooLarge || k == fault.NotFound {
 			err = fault.Wrap(fault.Unavailable, err, "Rule refuses a call.")
 		}
 		return r, fault.Since(err, since)
 	}
-	if err := w.Jobs.SavePart(ctx, m.Account, m.Job, m.Run, t.result()); err != nil {
+	if err := w.Jobs.SavePart(ctx, m.Account, m.Job, m.Run, t.result(began, true)); err != nil {
 		return r, fmt.Errorf("save part: %w", err)
 	}
 	return r, w.end(ctx, m)
@@ -196,7 +195,8 @@ func (w *Writer) relist(ctx context.Context, j Job, p Part) error {
 		return fmt.Errorf("have it listed who is in Rule: %w", err)
 	}
 	until := w.Now().Add(pause)
-	w.save(ctx, PartMessage{Account: j.Account, Job: j.ID, Run: j.Run}, Part{ID: p.ID, Done: p.Done, Most: p.Most, Reason: why, Until: until, Updated: w.Now()})
+	p.Reason, p.Until, p.Since, p.Updated = why, until, time.Time{}, w.Now()
+	w.save(ctx, PartMessage{Account: j.Account, Job: j.ID, Run: j.Run}, p)
 	return &fault.Error{Kind: fault.Busy, Message: why, RetryAt: until}
 }
 
@@ -229,10 +229,7 @@ func (w *Writer) GiveUp(ctx context.Context, body string, cause error) error {
 	}
 	t := &task{Writer: w, m: m, job: j}
 	t.read(raw)
-	why := "given up: " + fault.As(cause).Kind.String()
-	if says := fault.As(cause).Message; says != "" {
-		why += ": " + says
-	}
+	why := gaveUp(cause)
 	var open []*old
 	for i := range t.orders {
 		if t.orders[i].outcome == "" {
@@ -242,7 +239,7 @@ func (w *Writer) GiveUp(ctx context.Context, body string, cause error) error {
 	if err := t.each(open, func(o *old) error { return t.giveUp(ctx, o, why) }); err != nil {
 		return err
 	}
-	if err := w.Jobs.SavePart(ctx, m.Account, m.Job, m.Run, t.result()); err != nil {
+	if err := w.Jobs.SavePart(ctx, m.Account, m.Job, m.Run, t.result(time.Time{}, true)); err != nil {
 		return fmt.Errorf("save part: %w", err)
 	}
 	return w.end(ctx, m)
@@ -288,7 +285,7 @@ func (t *task) giveUp(ctx context.Context, o *old, why string) error {
 
 // held is the error of a part that waits for orders which somebody holds.
 func held(until time.Time) error {
-	return &fault.Error{Kind: fault.Busy, Message: "waits for orders of an earlier call, until Rule has settled what it did", RetryAt: until.Add(time.Second)}
+	return &fault.Error{Kind: fault.Busy, Message: "waits for orders that an earlier call to Rule may still be writing", RetryAt: until.Add(time.Second)}
 }
 
 // outcome is what has become of an order.
@@ -356,19 +353,15 @@ func (t *task) read(raw []json.RawMessage) {
 	slices.SortStableFunc(t.orders, func(a, b old) int { return cmp.Compare(a.ID, b.ID) })
 }
 
-func (t *task) settled() (n int) {
-	for i := range t.orders {
-		if t.orders[i].outcome != "" {
-			n++
-		}
-	}
-	return n
-}
-
-func (t *task) result() Part {
-	p := Part{ID: t.m.Part, Done: len(t.orders), Finished: true, Updated: t.Now(), Skipped: map[string]int{}, Failed: map[string][]int64{}, Months: map[string]Month{}}
+// result sums up what has become of the orders so far.
+func (t *task) result(began time.Time, finished bool) Part {
+	p := Part{ID: t.m.Part, Finished: finished, Began: began, Updated: t.Now(), Skipped: map[string]int{}, Failed: map[string][]int64{}, Months: map[string]Month{}}
 	for i := range t.orders {
 		o := &t.orders[i]
+		if o.outcome == "" {
+			continue
+		}
+		p.Done++
 		m := p.Months[o.month]
 		switch o.outcome {
 		case written:

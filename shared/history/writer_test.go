@@ -1227,11 +1227,32 @@ func TestWriterLeavesRoom(t *testing.T) {
 	if fault.KindOf(err) != fault.Busy {
 		t.Fatal(err)
 	}
-	if p := r.part("p1"); p.Reason == "" || p.Until.IsZero() {
-		t.Errorf("part %+v", p)
-	}
 	if n := len(r.rule.Requests()); n > 11 {
 		t.Errorf("%d requests of 20", n)
+	}
+	accounts := r.writer.Directory.(writerDirectory).accounts
+	// It tells what it has written so far, and keeps that while it goes on.
+	began, half := r.clock(), r.part("p1")
+	if half.Reason == "" || half.Until.IsZero() || half.Finished || !half.Began.Equal(began) || half.Done == 0 || half.Written != half.Done ||
+		half.Months["2025-01"].Written+half.Months["2025-02"].Written+half.Months["2025-03"].Written != half.Done {
+		t.Errorf("part %+v", half)
+	}
+	r.pass(time.Minute)
+	if err := accounts.Block(t.Context(), "a", half.Until.Add(time.Hour)); err != nil {
+		t.Fatal(err)
+	}
+	if err := r.work(body); fault.KindOf(err) != fault.Busy {
+		t.Fatal(err)
+	}
+	want := half
+	want.Reason, want.Until, want.Updated = "waits until Rule takes calls of the account again: there were too many", half.Until.Add(time.Hour), r.clock()
+	if diff := cmp.Diff(want, r.part("p1")); diff != "" {
+		t.Errorf("part (-want +got):\n%s", diff)
+	}
+	r.pass(2 * time.Hour)
+	r.drive(body)
+	if p := r.part("p1"); p.Written != 15 || p.Done != 15 || !p.Finished || !p.Began.Equal(began) || p.Reason != "" {
+		t.Errorf("part %+v", p)
 	}
 	if n := r.rule.RequestsDuringBlock(fakerule.DefaultKey); n != 0 {
 		t.Errorf("%d requests in a block", n)
@@ -1399,7 +1420,7 @@ func TestWriterGiveUp(t *testing.T) {
 	if diff := cmp.Diff(map[string]int{history.OnItsWay: 1, "waits": 1, history.Unreadable: 1}, p.Skipped); diff != "" {
 		t.Error(diff)
 	}
-	if diff := cmp.Diff(map[string][]int64{"given up: unavailable": {4, 5, 6}}, p.Failed); diff != "" || p.Written != 1 || !p.Finished {
+	if diff := cmp.Diff(map[string][]int64{"given up: no usable answer for too long": {4, 5, 6}}, p.Failed); diff != "" || p.Written != 1 || !p.Finished {
 		t.Errorf("%s: part %+v", diff, p)
 	}
 	if rec := r.record(4); rec.State != order.Failed {
