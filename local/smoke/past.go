@@ -130,7 +130,7 @@ func backfilled(ctx context.Context, to *dynamo.History, shop, function string) 
 		})
 	}
 	j.State, j.Phase, j.Cursor, j.People, j.Step = history.Done, history.Writing, j.Last, 5000, 14
-	j.Updated, j.Ended = at(9, 40), at(9, 40)
+	j.Updated, j.Ended, j.Began, j.Counted = at(9, 40), at(9, 40), at(9, 5), 800
 	j.Parts, j.Read, j.Matched = []string{"EXAMPLEPART1", "EXAMPLEPART2"}, 800, 600
 	j.Skipped = map[string]int{history.NoCustomer: 150, history.NotInRule: 50}
 	j.Months = map[string]history.Month{"2024-01": {Sitoo: 500, Skipped: 120}, "2024-02": {Sitoo: 300, Skipped: 80}}
@@ -139,12 +139,12 @@ func backfilled(ctx context.Context, to *dynamo.History, shop, function string) 
 	}
 	for _, p := range []history.Part{
 		{
-			ID: "EXAMPLEPART1", Done: 380, Written: 370, Already: 9, Failures: 1, Finished: true, Updated: at(9, 30),
+			ID: "EXAMPLEPART1", Done: 380, Written: 370, Already: 9, Failures: 1, Finished: true, Began: at(9, 20), Updated: at(9, 30),
 			Failed: map[string][]int64{"given up: unavailable": {100017}},
 			Months: map[string]history.Month{"2024-01": {Written: 379, Failed: 1}},
 		},
 		{
-			ID: "EXAMPLEPART2", Done: 220, Written: 220, Finished: true, Updated: at(9, 40),
+			ID: "EXAMPLEPART2", Done: 220, Written: 220, Finished: true, Began: at(9, 30), Updated: at(9, 40),
 			Months: map[string]history.Month{"2024-02": {Written: 220}},
 		},
 	} {
