@@ -126,7 +126,7 @@ func faulty(seed, orders int) simulation.Options {
 		Seed: uint64(seed), Orders: orders, Customers: customers, Known: customers * 3 / 4, Sales: 40 + orders/500, Create: seed%4 == 3,
 		// The larger the shop, the more effects a part has; it must get through at
 		// times.
-		Faults: min(0.002, 3.0/float64(orders)+0.0002),
+		Faults: min(0.002, 1.0/float64(orders)+0.0002),
 	}
 }
 
