@@ -10,9 +10,9 @@ import (
 
 // List returns subscribers of the account, 100 at a time: next is "" for the
 // first call, and after that what the call before returned; an empty one says
-// that there are no more. The order is Rule's. Somebody who is added or deleted
-// meanwhile may come twice or not at all; one out of shape is left out. It may
-// be repeated.
+// that there are no more. The order is Rule's. Who is added or deleted meanwhile
+// may come twice or not at all, and so may another one who changes pages because
+// of it; one out of shape is left out. It may be repeated.
 func (s *Session) List(ctx context.Context, next string) (list []Subscriber, more string, err error) {
 	query, err := url.ParseQuery(next)
 	if err != nil {
