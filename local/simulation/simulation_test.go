@@ -1,13 +1,19 @@
 package simulation_test
 
 import (
+	"context"
 	"fmt"
+	"maps"
+	"net/http"
 	"os"
+	"slices"
 	"strconv"
 	"sync"
 	"testing"
 	"testing/synctest"
 	"time"
+
+	"github.com/aws/aws-lambda-go/lambda"
 
 	"sitoo-rule/local/fakerule"
 	"sitoo-rule/local/simulation"
@@ -160,3 +166,51 @@ func TestReplay(t *testing.T) {
 		t.Errorf("the same seed came to %s and to %s", traces[0], traces[1])
 	}
 }
+
+// Rule is down for more than a day, with parts on the queue: who is in
+// Rule is listed anew before they are written, and who was deleted there meanwhile
+// does not come back.
+func TestDownForDays(t *testing.T) {
+	t.Parallel()
+	var w *simulation.World
+	var gone int64
+	o := simulation.Options{Seed: 5, Orders: 1500, Customers: 300, Known: 200, AtOnce: true, Answer: 250 * time.Millisecond}
+	o.Wrap = func(function string, h lambda.Handler) lambda.Handler {
+		if function != "history-worker" {
+			return h
+		}
+		return handler(func(ctx context.Context, payload []byte) ([]byte, error) {
+			if gone == 0 {
+				gone = slices.Sorted(maps.Keys(w.Known))[0]
+				w.Forget(gone)
+				until := time.Now().Add(30 * time.Hour)
+				w.Rule.SetFault(func(*http.Request, []byte) *fakerule.Fault {
+					if time.Now().Before(until) {
+						return &fakerule.Fault{Status: http.StatusServiceUnavailable}
+					}
+					return nil
+				})
+			}
+			return h.Invoke(ctx, payload)
+		})
+	}
+	o.Begun = func(world *simulation.World) { w = world }
+	play(t, o, func(t *testing.T, w *simulation.World) {
+		j, err := w.Job()
+		if err != nil || j.Lists < 2 || w.Took() < 30*time.Hour {
+			t.Errorf("%d lists in %s, %v", j.Lists, w.Took(), err)
+		}
+		for _, s := range w.Rule.Subscribers(simulation.Key) {
+			if s.ID == gone {
+				t.Errorf("subscriber %d is there", gone)
+			}
+		}
+		if n := len(w.Rule.Subscribers(simulation.Key)); n != len(w.Known) {
+			t.Errorf("%d subscribers, %d were known", n, len(w.Known))
+		}
+	})
+}
+
+type handler func(ctx context.Context, payload []byte) ([]byte, error)
+
+func (h handler) Invoke(ctx context.Context, payload []byte) ([]byte, error) { return h(ctx, payload) }

@@ -72,6 +72,8 @@ type Options struct {
 	Look func(function, effect string)
 	// Wrap lets a test come between Lambda and a function.
 	Wrap func(function string, h lambda.Handler) lambda.Handler
+	// Begun, if set, is told of the world before anything happens in it.
+	Begun func(w *World)
 }
 
 // Key is the shop's Rule API key.
@@ -144,6 +146,9 @@ func New(ctx context.Context, o Options) (*World, error) {
 	w := &World{
 		o: o, Account: account.ID(Key), Known: map[int64]fakerule.Subscriber{}, Copies: map[int64]int{}, closed: map[int64]bool{}, sales: o.Sales,
 		dice: rand.New(rand.NewPCG(o.Seed, 7)), trace: fnv.New64a(),
+	}
+	if o.Begun != nil {
+		o.Begun(w)
 	}
 	o.Server.Now = nil
 	w.Rule = fakerule.New(o.Server)
@@ -284,6 +289,17 @@ func (w *World) Start(ctx context.Context) error {
 		err = q.Send(ctx, worker.Message{Body: string(raw), Group: "support", Dedup: strconv.FormatInt(time.Now().UnixNano(), 36)})
 	})
 	return err
+}
+
+// Forget deletes somebody in Rule, as staff do; nobody expects any order of theirs
+// that is not there yet.
+func (w *World) Forget(id int64) {
+	rec := httptest.NewRecorder()
+	w.Rule.ServeHTTP(rec, httptest.NewRequest(http.MethodDelete, fmt.Sprintf("http://rule.example/v2/subscribers/%d?identified_by=id&apikey=%s", id, Key), nil))
+	delete(w.Known, id)
+	if _, there := w.Rule.Subscriber(Key, id); there {
+		w.problems = append(w.problems, fmt.Sprintf("subscriber %d is not deleted: %d %s", id, rec.Code, rec.Body))
+	}
 }
 
 // Job returns the job as it is stored.

@@ -5,6 +5,7 @@ package history_test
 
 import (
 	"bytes"
+	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -25,6 +26,7 @@ import (
 	"sitoo-rule/shared/history"
 	"sitoo-rule/shared/rule"
 	"sitoo-rule/shared/sitoo"
+	"sitoo-rule/shared/worker"
 )
 
 // maxReceives is the queues' maxReceiveCount in template.yaml: a message that is
@@ -390,4 +392,64 @@ func TestReviewOpenWebOrders(t *testing.T) {
 			t.Errorf("skipped %v", j.Skipped)
 		}
 	})
+}
+
+// The process dies after it has sent the job back to listing, and before it has
+// told the backfill worker: a later delivery tells it.
+func TestReviewRelistUntold(t *testing.T) {
+	t.Parallel()
+	for _, at := range []string{"send", "sent"} {
+		r := newWriterRig(t, rigOptions{customers: 3})
+		sends := 0
+		r.writer.Steps = sending(func(ctx context.Context, m worker.Message) error {
+			if sends++; sends == 1 && at == "send" {
+				return &fault.Error{Kind: fault.Unavailable}
+			}
+			err := r.Send(ctx, m)
+			if sends == 1 {
+				return &fault.Error{Kind: fault.Unavailable}
+			}
+			return err
+		})
+		r.pass(25 * time.Hour)
+		r.drive(r.body("p1", byMail(1, 0), byMail(2, 1)))
+		r.has(map[int64][]string{firstCustomer: {"1"}, firstCustomer + 1: {"2"}})
+		if want := map[string]int{"send": 2, "sent": 1}[at]; sends != want {
+			t.Errorf("%s: told %d times, want %d", at, sends, want)
+		}
+	}
+}
+
+type sending func(ctx context.Context, m worker.Message) error
+
+func (f sending) Send(ctx context.Context, m worker.Message) error { return f(ctx, m) }
+
+// A part does not bring back a backfill that somebody has paused or cancelled.
+func TestReviewRelistIdle(t *testing.T) {
+	t.Parallel()
+	for state, kind := range map[history.State]fault.Kind{history.Paused: fault.Busy, history.Failed: fault.Conflict, history.Done: fault.Conflict} {
+		r := newWriterRig(t, rigOptions{customers: 3, job: history.Job{State: state, Phase: history.Writing}})
+		r.writer.Steps = sending(func(context.Context, worker.Message) error {
+			t.Errorf("%s: the backfill worker is told", state)
+			return nil
+		})
+		r.pass(25 * time.Hour)
+		body := r.body("p1", byMail(1, 0))
+		err := r.work(body)
+		if fault.KindOf(err) != kind || err == nil {
+			t.Errorf("%s: %v", state, err)
+		}
+		if len(r.whose()) > 0 {
+			t.Errorf("%s: written by an old list", state)
+		}
+		if state != history.Failed {
+			continue
+		}
+		if err := r.writer.GiveUp(t.Context(), body, err); err != nil {
+			t.Fatal(err)
+		}
+		if p := r.part("p1"); p.Failures != 1 || !strings.Contains(fmt.Sprint(p.Failed), "listed too long ago") {
+			t.Errorf("part %+v", p)
+		}
+	}
 }

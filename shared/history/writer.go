@@ -38,6 +38,9 @@ const (
 	lastOrder = order.Lease - 10*time.Second
 	// maxCall is how many orders go to Rule in one call.
 	maxCall = 1000
+	// pushAfter is how long a job may do nothing before a part that waits for it
+	// gives it a push.
+	pushAfter = 10 * time.Minute
 	// lag is the default of Writer.Lag.
 	lag = 3 * time.Second
 	// fewErrors is how many errors in 10 minutes say nothing of their share: at
@@ -179,16 +182,19 @@ func (w *Writer) relist(ctx context.Context, j Job, p Part) error {
 	if j.State == Paused {
 		why = "waits until the backfill is resumed: who is in Rule must be listed anew"
 	}
-	ask := false
+	push := false
 	err := change(ctx, w.Jobs, j.Account, j.ID, j.Run, func(now *Job) bool {
-		// One that reads sees to it by itself.
-		if ask = now.Phase == Writing && !now.idle(); ask {
+		// One that reads sees to it by itself; unless nothing has come of it for a
+		// while, as when the process died before it had told.
+		ask := now.Phase == Writing && !now.idle()
+		push = ask || !now.idle() && w.Now().Sub(now.Updated) > pushAfter
+		if ask {
 			now.Phase = Customers
 		}
 		j = *now
 		return ask
 	}, w.Now)
-	if err == nil && ask {
+	if err == nil && push {
 		err = kick(ctx, w.Steps, j, w.NewID())
 	}
 	if err != nil {
