@@ -6,6 +6,7 @@ import (
 	"cmp"
 	"context"
 	"crypto/rand"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
@@ -25,6 +26,7 @@ import (
 	"sitoo-rule/local/awslocal"
 	"sitoo-rule/local/fakerule"
 	"sitoo-rule/local/fakesitoo"
+	"sitoo-rule/local/queue"
 	"sitoo-rule/local/stack"
 	"sitoo-rule/local/template"
 	"sitoo-rule/shared/rule"
@@ -154,7 +156,8 @@ func introduce(ctx context.Context, ruleURL, key string, customers []fakesitoo.C
 }
 
 // withQueues serves the API, and beside it the queues in memory: a POST to
-// /_queues/<logical id> is what `aws sqs send-message` is in AWS.
+// /_queues/<logical id> is what `aws sqs send-message` is in AWS, and a GET shows
+// what is on the queue, without taking it.
 func withQueues(s *stack.Stack) http.Handler {
 	mux := http.NewServeMux()
 	mux.Handle("/", s.Gateway)
@@ -174,7 +177,32 @@ func withQueues(s *stack.Stack) http.Handler {
 		}
 		fmt.Fprintln(w, `{"status":"queued"}`)
 	})
+	mux.HandleFunc("GET /_queues/{id}", func(w http.ResponseWriter, r *http.Request) {
+		q, ok := s.Broker.Queue(r.PathValue("id"))
+		if !ok {
+			http.Error(w, `{"message":"There is no such queue."}`, http.StatusNotFound)
+			return
+		}
+		list := []queued{}
+		for _, m := range q.Messages() {
+			list = append(list, queued{m.Attributes[worker.Reason], m.State, m.Receives, m.Sent, m.VisibleAt, m.Body})
+		}
+		w.Header().Set("Content-Type", "application/json")
+		enc := json.NewEncoder(w)
+		enc.SetEscapeHTML(false)
+		_ = enc.Encode(list)
+	})
 	return mux
+}
+
+// queued is a message as it is shown.
+type queued struct {
+	Reason    string      `json:"reason,omitempty"` // why it was put aside
+	State     queue.State `json:"state"`
+	Receives  int         `json:"receives"`
+	Sent      time.Time   `json:"sent"`
+	VisibleAt time.Time   `json:"visible_at"`
+	Body      string      `json:"body"`
 }
 
 // cloud returns how to reach AWS, as the environment and the profile say. An

@@ -115,7 +115,7 @@ func typed(t *testing.T, line, more string) string {
 
 // looks reports whether a command looks at what a worker does.
 func looks(command string) bool {
-	return !strings.Contains(command, " -d ") && (strings.HasSuffix(command, "/transactions") || strings.Contains(command, "/imports") || strings.Contains(command, "/backfills"))
+	return !strings.Contains(command, " -d ") && (strings.HasSuffix(command, "/transactions") || strings.Contains(command, "/imports") || strings.Contains(command, "/backfills") || strings.Contains(command, "DeadLetters"))
 }
 
 // answered reports whether an answer begins as the README says, or with three
