@@ -39,14 +39,8 @@ func simulated(b *testing.B, o simulation.Options, then func(w *simulation.World
 	}
 	ok := testing.RunTests(func(_, _ string) (bool, error) { return true, nil }, []testing.InternalTest{{Name: b.Name(), F: func(t *testing.T) {
 		synctest.Test(t, func(t *testing.T) {
-			w, err := simulation.New(t.Context(), o)
+			w, err := simulation.Run(t.Context(), o)
 			if err != nil {
-				t.Fatal(err)
-			}
-			if err := w.Start(t.Context()); err != nil {
-				t.Fatal(err)
-			}
-			if err := w.Play(t.Context()); err != nil {
 				t.Fatal(err)
 			}
 			for _, wrong := range w.Audit() {

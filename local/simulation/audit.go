@@ -187,5 +187,5 @@ func (w *World) Took() time.Duration {
 	if err != nil {
 		return 0
 	}
-	return st.Ended.Sub(w.Began)
+	return st.Ended.Sub(w.began)
 }

@@ -31,14 +31,8 @@ func play(t *testing.T, o simulation.Options, then func(t *testing.T, w *simulat
 	}
 	o.Template = tpl
 	synctest.Test(t, func(t *testing.T) {
-		w, err := simulation.New(t.Context(), o)
+		w, err := simulation.Run(t.Context(), o)
 		if err != nil {
-			t.Fatal(err)
-		}
-		if err := w.Start(t.Context()); err != nil {
-			t.Fatal(err)
-		}
-		if err := w.Play(t.Context()); err != nil {
 			t.Fatal(err)
 		}
 		wrong := w.Audit()

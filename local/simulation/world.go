@@ -99,7 +99,7 @@ type World struct {
 	// with how often, and Accepted when the first one was.
 	Copies   map[int64]int
 	Counts   Counts
-	Began    time.Time // the job
+	began    time.Time // the job
 	dice     *rand.Rand
 	trace    hash.Hash64
 	running  []*process // the one at work last; those before it wait for it
@@ -140,8 +140,20 @@ type process struct {
 // errGone is what every effect of a killed process ends with.
 var errGone = errors.New("the process is gone")
 
-// New makes a world. It is to be called in a bubble of testing/synctest.
-func New(ctx context.Context, o Options) (*World, error) {
+// Run makes a world, begins its job and plays it to the end. It is to be called
+// in a bubble of testing/synctest.
+func Run(ctx context.Context, o Options) (*World, error) {
+	w, err := newWorld(ctx, o)
+	if err != nil {
+		return nil, err
+	}
+	if err := w.start(ctx); err != nil {
+		return nil, err
+	}
+	return w, w.play(ctx)
+}
+
+func newWorld(ctx context.Context, o Options) (*World, error) {
 	time.Sleep(time.Until(begins))
 	w := &World{
 		o: o, Account: account.ID(Key), Known: map[int64]fakerule.Subscriber{}, Copies: map[int64]int{}, closed: map[int64]bool{}, sales: o.Sales,
@@ -265,9 +277,8 @@ func (w *World) Call(method, path, body string) (status int, said string) {
 	return rec.Code, rec.Body.String()
 }
 
-// Start posts the message that begins the job, as support does. It may be called
-// again.
-func (w *World) Start(ctx context.Context) error {
+// start posts the message that begins the job, as support does.
+func (w *World) start(ctx context.Context) error {
 	m := map[string]any{"account": w.Account, "from": from, "to": to}
 	if w.o.Create {
 		m["customers"] = "create"
@@ -281,9 +292,7 @@ func (w *World) Start(ctx context.Context) error {
 		return err
 	}
 	w.job = history.JobID(w.Account, start.Spec)
-	if w.Began.IsZero() {
-		w.Began = time.Now()
-	}
+	w.began = time.Now()
 	q, _ := w.Broker.Queue("BackfillQueue")
 	w.apart(func() {
 		err = q.Send(ctx, worker.Message{Body: string(raw), Group: "support", Dedup: strconv.FormatInt(time.Now().UnixNano(), 36)})
@@ -326,8 +335,8 @@ func (w *World) note(format string, args ...any) {
 	fmt.Fprintf(w.trace, "%d\n", time.Now().UnixMilli())
 }
 
-// Play runs until the job has ended and nothing is left on any queue.
-func (w *World) Play(ctx context.Context) error {
+// play runs until the job has ended and nothing is left on any queue.
+func (w *World) play(ctx context.Context) error {
 	if w.o.AtOnce {
 		return w.playAtOnce(ctx)
 	}
@@ -370,7 +379,7 @@ func (w *World) playAtOnce(ctx context.Context) error {
 		case j.State.Final():
 			return nil
 		}
-		if time.Since(w.Began) > 30*24*time.Hour {
+		if time.Since(w.began) > 30*24*time.Hour {
 			return fmt.Errorf("the job does not come to an end: %+v", j)
 		}
 	}
