@@ -140,8 +140,10 @@ type Month struct {
 type Part struct {
 	ID   string `json:"id"`
 	Done int    `json:"done"` // orders settled
-	// Most is how many orders go to Rule in one call, since a larger one ended
-	// without an answer: 0 as many as can be, -1 each by itself.
+	// Doubts counts calls to Rule, one after the other, that ended without an
+	// answer. From the second on Most is how many orders go in one call, half of
+	// what the last one had: 0 is as many as can be, -1 each by itself.
+	Doubts   int                `json:"doubts,omitempty"`
 	Most     int                `json:"most,omitempty"`
 	Written  int                `json:"written"`
 	Already  int                `json:"already"` // were in Rule before

@@ -145,7 +145,7 @@ func (w *Writer) work(ctx context.Context, m PartMessage, raw []json.RawMessage,
 	if !m.Resend && !j.listed(seals, w.Now()) {
 		return r, w.relist(ctx, j, p)
 	}
-	t := &task{Writer: w, m: m, job: j, account: a, rule: r, seals: seals, attempt: attemptPrefix + attempt, most: p.Most}
+	t := &task{Writer: w, m: m, job: j, account: a, rule: r, seals: seals, attempt: attemptPrefix + attempt, most: p.Most, doubts: p.Doubts}
 	t.read(raw)
 	if err := t.write(ctx); err != nil {
 		f := fault.As(err)
@@ -158,7 +158,7 @@ func (w *Writer) work(ctx context.Context, m PartMessage, raw []json.RawMessage,
 		if now.Done < p.Done { // it has not come as far as an earlier delivery
 			now = p
 		}
-		now.Reason, now.Until, now.Since, now.Most, now.Updated = waiting(err, "history-worker"), f.RetryAt, since, t.most, w.Now()
+		now.Reason, now.Until, now.Since, now.Most, now.Doubts, now.Updated = waiting(err, "history-worker"), f.RetryAt, since, t.most, t.doubts, w.Now()
 		w.save(ctx, m, now)
 		if k := f.Kind; k == fault.Invalid || k == fault.Conflict || k == fault.TooLarge || k == fault.NotFound {
 			err = fault.Wrap(fault.Unavailable, err, "Rule refuses a call.")
@@ -334,6 +334,7 @@ type task struct {
 	orders  []old // by ascending id
 
 	most    int                       // see Part.Most
+	doubts  int                       // see Part.Doubts
 	entries map[int64]map[string]bool // the orders that a customer has in Rule
 
 	mu    sync.Mutex
@@ -819,6 +820,7 @@ func (t *task) call(ctx context.Context, orders []*old) (err error) {
 			groups = groups[1:]
 			continue
 		case err == nil:
+			t.doubts = 0
 			if err := t.sent(ctx, g); err != nil {
 				return errors.Join(err, t.free(ctx, slices.Concat(groups[1:]...)))
 			}
@@ -826,11 +828,12 @@ func (t *task) call(ctx context.Context, orders []*old) (err error) {
 			continue
 		case isLeft || rule.Uncertain(err):
 			// They stay held: until Rule has settled, the answer to who has an entry
-			// may change. Larger than half of it is no other call of this part: it may
-			// have been too much.
+			// may change. If that happens again and again, it may be too much.
 			until := time.Time{}
-			if t.most = len(g) / 2; t.most == 0 {
-				t.most = -1
+			if t.doubts++; t.doubts > 1 {
+				if t.most = len(g) / 2; t.most == 0 {
+					t.most = -1
+				}
 			}
 			for _, o := range g {
 				o.mine = false
