@@ -53,6 +53,10 @@ type Options struct {
 	// Faults is the chance that something goes wrong before or after any one
 	// effect: a write, a message, a request. 0 is a world without faults.
 	Faults float64
+	// Part is how many orders a message holds, and Ahead how many messages may be
+	// queued before reading waits, without AtOnce: small ones give a small shop more
+	// of everything. 0 is as usual.
+	Part, Ahead int
 	// Create asks for the orders of customers whom Rule does not know, too.
 	Create bool
 	// Server are Rule's limits.
@@ -83,7 +87,7 @@ const Key = fakerule.DefaultKey
 var begins = time.Date(2030, time.March, 4, 9, 0, 0, 0, time.UTC)
 
 // from and to are the period of the job; it leaves out some orders.
-const from, to = "2023-01-10", "2029-12-31"
+const from, to = "2023-01-10", "2030-12-31"
 
 // World is what is played.
 type World struct {
@@ -111,6 +115,7 @@ type World struct {
 	closed   map[int64]bool
 	untold   int // blocks that a process took with it into its grave
 	problems []string
+	done     bool // the job has said that it is
 }
 
 // Counts say what happened.
@@ -143,17 +148,19 @@ var errGone = errors.New("the process is gone")
 // Run makes a world, begins its job and plays it to the end. It is to be called
 // in a bubble of testing/synctest.
 func Run(ctx context.Context, o Options) (*World, error) {
-	w, err := newWorld(ctx, o)
+	w, err := New(ctx, o)
 	if err != nil {
 		return nil, err
 	}
 	if err := w.start(ctx); err != nil {
 		return nil, err
 	}
-	return w, w.play(ctx)
+	return w, w.Play(ctx)
 }
 
-func newWorld(ctx context.Context, o Options) (*World, error) {
+// New makes a world in which nothing has happened yet but that the merchant has
+// entered credentials. It is for a test that makes its own jobs.
+func New(ctx context.Context, o Options) (*World, error) {
 	time.Sleep(time.Until(begins))
 	w := &World{
 		o: o, Account: account.ID(Key), Known: map[int64]fakerule.Subscriber{}, Copies: map[int64]int{}, closed: map[int64]bool{}, sales: o.Sales,
@@ -191,7 +198,7 @@ func newWorld(ctx context.Context, o Options) (*World, error) {
 	}
 	if !o.AtOnce {
 		options.Change = func(_ string, p *app.Parts) {
-			p.Claims = 1
+			p.Claims, p.PartSize, p.PartsAhead = 1, o.Part, o.Ahead
 			p.Jitter = func(n time.Duration) time.Duration { return n / 2 }
 			p.Sitoo = sitoo.NewREST(sitoo.RESTConfig{HTTP: options.SitooHTTP, Now: time.Now, Pause: -1, Jitter: func() float64 { return 0.5 }})
 			p.OrdersDelay, p.StepsDelay = delayer{w, p.OrdersDelay}, delayer{w, p.StepsDelay}
@@ -335,8 +342,9 @@ func (w *World) note(format string, args ...any) {
 	fmt.Fprintf(w.trace, "%d\n", time.Now().UnixMilli())
 }
 
-// play runs until the job has ended and nothing is left on any queue.
-func (w *World) play(ctx context.Context) error {
+// Play runs until nothing is left on any queue, and with AtOnce until the job has
+// ended.
+func (w *World) Play(ctx context.Context) error {
 	if w.o.AtOnce {
 		return w.playAtOnce(ctx)
 	}
@@ -490,12 +498,32 @@ func (w *World) deliver(s template.EventSource) bool {
 		w.note("%s died", f.Name)
 		return true // the message comes back when its visibility timeout ends
 	}
+	w.watch()
 	if len(answer.BatchItemFailures) == 0 {
 		if err := q.Delete(batch[0].ReceiptHandle); err != nil {
 			w.note("not deleted")
 		}
 	}
 	return true
+}
+
+// watch holds a job that says that it is done against its parts.
+func (w *World) watch() {
+	if w.done || w.job == "" {
+		return
+	}
+	j, err := w.Job()
+	if err != nil || j.State != history.Done {
+		return
+	}
+	w.done = true
+	var parts []history.Part
+	w.apart(func() { parts, err = w.History.Parts(context.Background(), w.Account, j.ID, j.Run) })
+	for _, id := range j.Parts {
+		if !slices.ContainsFunc(parts, func(p history.Part) bool { return p.ID == id && p.Finished }) {
+			w.problems = append(w.problems, fmt.Sprintf("the job is done, and its part %s is not: %v", id, err))
+		}
+	}
 }
 
 // delayer delays messages, as long as its process lives.

@@ -55,10 +55,12 @@ type Parts struct {
 	Log    *slog.Logger
 	Now    func() time.Time
 	Budget time.Duration // see spi.Edge
-	// Jitter spreads retries, see worker.Edge, and Claims is how many orders
-	// history-worker holds at once, see history.Writer. Both may be left zero.
-	Jitter func(n time.Duration) time.Duration
-	Claims int
+	// Jitter spreads retries, see worker.Edge; Claims is how many orders
+	// history-worker holds at once, see history.Writer; PartSize and PartsAhead are
+	// Backfill's Part and Ahead. All may be left zero.
+	Jitter               func(n time.Duration) time.Duration
+	Claims               int
+	PartSize, PartsAhead int
 }
 
 // History is where jobs are kept, and who is in Rule while they run.
@@ -263,7 +265,7 @@ func SetupCheck(p Parts) lambda.Handler {
 func BackfillWorker(p Parts) lambda.Handler {
 	b := &history.Backfill{
 		Jobs: p.History, People: p.History, Directory: people{p, p.directory()}, Steps: p.Steps, Parts: p.OldOrders,
-		Phones: p.Phones, Log: p.Log, Now: p.Now, NewID: rand.Text,
+		Phones: p.Phones, Log: p.Log, Now: p.Now, NewID: rand.Text, Part: p.PartSize, Ahead: p.PartsAhead,
 	}
 	edge := &worker.Edge{
 		Queue: p.StepsDelay, DeadLetters: p.DeadLetters, Log: p.Log, Now: p.Now, MaxWait: maxWait, Jitter: p.Jitter,

@@ -39,7 +39,7 @@ const (
 	// for 14 days, longer than a part may wait.
 	listLasts = 24 * time.Hour
 	// listTakes is how long a listing may take before it is begun anew.
-	listTakes = 3 * 24 * time.Hour
+	listTakes = 24 * time.Hour
 	// goodPages is after how many pages that came they are made larger again.
 	goodPages = 4
 	// aheadMost is how many parts may be queued and not written: reading waits for
@@ -111,6 +111,9 @@ type Backfill struct {
 	// Pages is how many pages of Sitoo's are read, at the most, before what was
 	// found in them is queued, 0 for 4.
 	Pages int
+	// Part is how many orders one message holds, 0 for 1000, and Ahead how many
+	// messages may be queued and not written before reading waits, 0 for 50.
+	Part, Ahead int
 }
 
 // Work begins a job, or takes one a few pages further; request is the
@@ -233,7 +236,11 @@ func (b *Backfill) step(ctx context.Context, s Step, request string) error {
 		if r.job.Phase == Writing {
 			return b.finish(ctx, r.job)
 		}
-		if err := r.page(ctx); err != nil {
+		err := r.page(ctx)
+		if errors.Is(err, errMakesWay) {
+			break
+		}
+		if err != nil {
 			return r.failed(ctx, err)
 		}
 	}
@@ -651,7 +658,7 @@ func (r *run) read(ctx context.Context) error {
 	all := nothing()
 	first, cursor, counted, size, ended := r.job.First, r.job.Cursor, r.job.Counted, 0, false
 	good, stopped := 0, error(nil)
-	for n := 0; n < cmp.Or(r.Pages, pages) && len(all.orders) < maxPart && size < maxPartSize && (n == 0 || r.time(ctx)); n++ {
+	for n := 0; n < cmp.Or(r.Pages, pages) && len(all.orders) < r.most() && size < maxPartSize && (n == 0 || r.time(ctx)); n++ {
 		if r.job.Last <= cursor {
 			ended = true
 			break
@@ -709,9 +716,16 @@ func (r *run) read(ctx context.Context) error {
 	return cmp.Or(err, stopped)
 }
 
+// most is how many orders a part holds.
+func (r *run) most() int { return cmp.Or(r.Part, maxPart) }
+
+// errMakesWay is the error of a job whose next message goes to the end of its
+// queue.
+var errMakesWay = errors.New("makes way")
+
 // ahead is the error of a job that has queued much more than is written.
 func (r *run) ahead(ctx context.Context) error {
-	if len(r.job.Parts) < aheadMost {
+	if len(r.job.Parts) < cmp.Or(r.Ahead, aheadMost) {
 		return nil
 	}
 	parts, err := r.Jobs.Parts(ctx, r.job.Account, r.job.ID, r.job.Run)
@@ -724,8 +738,20 @@ func (r *run) ahead(ctx context.Context) error {
 			open--
 		}
 	}
-	if open < aheadMost {
+	if open < cmp.Or(r.Ahead, aheadMost) {
 		return nil
+	}
+	// Another backfill's part may be before this one's, and wait for a listing
+	// whose message is behind this one.
+	jobs, err := r.Jobs.List(ctx, r.job.Account)
+	if err != nil {
+		return fmt.Errorf("list jobs: %w", err)
+	}
+	if slices.ContainsFunc(jobs, func(j Job) bool { return j.ID != r.job.ID && j.Phase == Customers && !j.idle() }) {
+		if err := r.commit(ctx, func(*Job) {}); err != nil {
+			return err
+		}
+		return errMakesWay
 	}
 	return &fault.Error{Kind: fault.Busy, Message: "waits until more of what is read is written", RetryAt: r.Now().Add(pause)}
 }
@@ -835,7 +861,7 @@ func (r *run) missing(ctx context.Context, f *found, ids []int64, orders []sitoo
 func (r *run) queue(ctx context.Context, f found, also func(j *Job)) error {
 	var parts []string
 	if !r.job.DryRun {
-		for rest, most := f.orders, maxPart; len(rest) > 0; {
+		for rest, most := f.orders, r.most(); len(rest) > 0; {
 			n, size := 0, 0
 			for n < len(rest) && n < most && (n == 0 || size+len(rest[n].raw) <= maxPartSize) {
 				size += len(rest[n].raw)
@@ -863,7 +889,7 @@ func (r *run) queue(ctx context.Context, f found, also func(j *Job)) error {
 				}
 				parts = append(parts, part)
 			}
-			rest, most = rest[n:], maxPart
+			rest, most = rest[n:], r.most()
 		}
 	}
 	return r.commit(ctx, func(j *Job) {

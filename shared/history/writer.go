@@ -129,9 +129,18 @@ func (w *Writer) work(ctx context.Context, m PartMessage, raw []json.RawMessage,
 	if p.Finished {
 		return nil, w.end(ctx, m)
 	}
+	// since notes when a part began to fail, for errors before its orders' turn.
+	since := func(err error) error {
+		if k := fault.KindOf(err); k == fault.Busy || k == fault.NotFound {
+			return err
+		}
+		p.Since, p.Reason, p.Until, p.Updated = cmp.Or(p.Since, w.Now()), waiting(err, "history-worker"), time.Time{}, w.Now()
+		w.save(ctx, m, p)
+		return fault.Since(err, p.Since)
+	}
 	a, r, err := w.Directory.Session(ctx, m.Account)
 	if err != nil {
-		return nil, err
+		return nil, since(err)
 	}
 	began := cmp.Or(p.Began, w.Now())
 	if p.Reason != "" { // it goes on
@@ -140,7 +149,7 @@ func (w *Writer) work(ctx context.Context, m PartMessage, raw []json.RawMessage,
 	}
 	seals, err := NewSeals(m.Account, r)
 	if err != nil {
-		return nil, err
+		return nil, since(err)
 	}
 	if !m.Resend && !j.listed(seals, w.Now()) {
 		return r, w.relist(ctx, j, p)
@@ -806,14 +815,25 @@ func (t *task) call(ctx context.Context, orders []*old) (err error) {
 		e, ofRule := errors.AsType[*rule.Error](err)
 		some, isLeft := errors.AsType[leftOut](err)
 		switch {
-		case isLeft && len(some.orders) > 0:
-			// Rule says whom it has written to: these were not among them.
+		case isLeft:
+			// Of these it does not say that it has written to them: it is asked.
 			in := slices.DeleteFunc(slices.Clone(g), func(o *old) bool { return slices.Contains(some.orders, o) })
+			for _, o := range some.orders {
+				o.doubt = true
+				delete(t.entries, o.sub)
+			}
 			if err := t.sent(ctx, in); err != nil {
-				return errors.Join(err, t.free(ctx, slices.Concat(some.orders, slices.Concat(groups[1:]...))))
+				return errors.Join(err, t.free(ctx, mine))
 			}
 			for _, o := range some.orders {
-				if err := t.byItself(ctx, o); err != nil {
+				there, err := t.there(ctx, o)
+				if err == nil && there {
+					err = t.sent(ctx, []*old{o})
+				} else if err == nil {
+					o.doubt = false
+					err = t.byItself(ctx, o)
+				}
+				if err != nil {
 					return errors.Join(err, t.free(ctx, mine))
 				}
 			}
@@ -826,7 +846,7 @@ func (t *task) call(ctx context.Context, orders []*old) (err error) {
 			}
 			groups = groups[1:]
 			continue
-		case isLeft || rule.Uncertain(err):
+		case rule.Uncertain(err):
 			// They stay held: until Rule has settled, the answer to who has an entry
 			// may change. If that happens again and again, it may be too much.
 			until := time.Time{}
@@ -876,14 +896,17 @@ func (t *task) byItself(ctx context.Context, o *old) error {
 	return t.single(ctx, o)
 }
 
-// leftOut is the error of a call that Rule took and did not carry out for
-// everybody: for orders, or, without any, it does not say for whom.
+// leftOut is the error of a call that Rule took and that it does not say to have
+// carried out for some orders.
 type leftOut struct{ orders []*old }
 
-func (leftOut) Error() string { return "Rule has taken a call, and not carried it out for everybody" }
+func (leftOut) Error() string {
+	return "Rule does not say that it has carried out a call for everybody"
+}
 
 // left tells from the answer to a small call, which comes when it is carried out,
-// whom it was not carried out for; nil is nobody, as far as it says.
+// whom it may not have been carried out for: whoever is not named, where it counts
+// fewer than there were. Suppressed ones may be counted apart (assumed).
 func left(orders []*old, b rule.Bulk) error {
 	if !b.Counted || b.Created+b.Updated >= len(orders) {
 		return nil
@@ -897,9 +920,12 @@ func left(orders []*old, b rule.Bulk) error {
 	}
 	var out leftOut
 	for _, o := range orders {
-		if len(b.Subscribers) == b.Created+b.Updated && !in[o.who] {
+		if !in[o.who] {
 			out.orders = append(out.orders, o)
 		}
+	}
+	if out.orders == nil {
+		return nil
 	}
 	return out
 }

@@ -35,8 +35,8 @@ const (
 	// QuietPrefix begins what the ledger says of an order that a backfill has in
 	// hand or has sent: see Mode.By.
 	QuietPrefix = "backfill "
-	// receiptFor is how long after its purchase an order that a backfill found
-	// first still starts the automations, once the till's own copy comes.
+	// receiptFor is until how long after its purchase the till's own copy of an
+	// order that a backfill found first still starts the automations.
 	receiptFor = 72 * time.Hour
 	// lookAgain is how often Rule is asked for an order of a large call.
 	lookAgain = time.Minute
@@ -151,12 +151,12 @@ func (d *Deliverer) deliver(ctx context.Context, a account.Account, r *rule.Sess
 	k := Key{Account: a.ID, Order: o.ID}
 	at := d.Now()
 	claim, err := d.Ledger.Claim(ctx, k, attempt, at, Lease)
-	if err == nil && !m.Quiet && overtaken(claim.Record, o) {
+	if err == nil && !m.Quiet && overtaken(claim.Record, o, at) {
 		if err := d.follow(ctx, r, claim.Record, at); err != nil {
 			return err
 		}
 		claim, err = d.Ledger.Claim(ctx, k, attempt, d.Now(), Lease)
-		if err == nil && overtaken(claim.Record, o) { // noted by a clock that is ahead of this one
+		if err == nil && overtaken(claim.Record, o, at) { // noted by a clock that is ahead of this one
 			return &fault.Error{Kind: fault.Busy, Message: "A backfill has sent this order just now.", RetryAt: at.Add(lookAgain)}
 		}
 	}
@@ -204,9 +204,9 @@ func earlier(a, b time.Time) time.Time {
 // overtaken reports whether a backfill has brought an order into Rule, or given
 // it up, before the till's copy of it came, which is to be told by its
 // automations all the same.
-func overtaken(rec Record, o sitoo.Order) bool {
+func overtaken(rec Record, o sitoo.Order, now time.Time) bool {
 	done := rec.State == Sent && rec.Subscriber != 0 || rec.State == Skipped
-	return done && strings.HasPrefix(rec.Reason, QuietPrefix) && rec.Updated.Sub(o.Date) < receiptFor
+	return done && strings.HasPrefix(rec.Reason, QuietPrefix) && now.Sub(o.Date) < receiptFor
 }
 
 // follow lets the live delivery of an order that was overtaken go on: with what

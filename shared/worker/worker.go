@@ -38,6 +38,9 @@ const (
 	// messages that take the process down. 150 times lastWait are 12 days.
 	fewWaits, lateWait  = 60, 15 * time.Minute
 	manyWaits, lastWait = 150, 2 * time.Hour
+	// fewTries is how many tries a message that may wait for days has at least in
+	// the face of a defect, however old it is: that takes some hours.
+	fewTries = 12
 	// maxDelay is what SQS allows.
 	maxDelay = 12 * time.Hour
 	// maxAge is how old a message may get before it is put aside, whatever the
@@ -136,7 +139,7 @@ func (e *Edge) one(ctx, work context.Context, operation string, process Process,
 	var again time.Duration
 	if err == nil {
 		done = true
-	} else if e.aside(err, age(m, e.Now()), e.Now()) {
+	} else if e.aside(err, age(m, e.Now()), d.Receives, e.Now()) {
 		level, decision = slog.LevelError, "put aside"
 		if done = e.putAside(ctx, m, d, err); !done {
 			decision = "again"
@@ -185,9 +188,11 @@ func age(m events.SQSMessage, now time.Time) time.Duration {
 	return now.Sub(time.UnixMilli(ms))
 }
 
-func (e *Edge) aside(err error, age time.Duration, now time.Time) bool {
+func (e *Edge) aside(err error, age time.Duration, receives int, now time.Time) bool {
 	if at := fault.SinceOf(err); !at.IsZero() && fault.KindOf(err) != fault.Busy && age < cmp.Or(e.MaxWait, maxAge) {
 		age = now.Sub(at)
+	} else if e.MaxWait > 0 && receives < fewTries && fault.KindOf(err) == fault.Internal {
+		return false // a panic, say, of one that has waited for its turn
 	}
 	switch fault.KindOf(err) {
 	case fault.Busy:
