@@ -166,6 +166,8 @@ func (w *watch) end(st history.Status) error {
 		return fmt.Errorf("the backfill is done, but %s could not be written", number(failed, "order"))
 	case len(wrong) > 0:
 		return errors.New("the backfill is done, but its sums do not agree")
+	case st.State == history.Done && len(lost) > 0:
+		return errors.New("the backfill is done, but not every order could be brought over")
 	case st.State == history.Done && st.Note != "":
 		return errors.New("the backfill is done, but Sitoo does not count as many orders as were read")
 	case st.State == history.Done:
@@ -301,7 +303,7 @@ func (w *watch) next(st history.Status, wrong bool) (list []string) {
 		say("look at the numbers of the orders that are not in Sitoo (%d): Sitoo's site in the credentials does not have them.", n)
 	}
 	if n := st.Skipped[history.NotInRule]; n > 0 {
-		say("if the customers whom Rule does not know (%s) are to be made, add CUSTOMERS=create.", number(n, "order"))
+		say("if the customers whom Rule does not know (%s) are to be made, add CUSTOMERS=create; it makes those whose orders have an email address or a phone number.", number(n, "order"))
 	}
 	if st.DryRun && st.Matched > 0 {
 		say("to write %s, run the same command without DRYRUN.", number(st.Matched, "order"))

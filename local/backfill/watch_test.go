@@ -112,7 +112,7 @@ What to do: mend the cause of what failed, then run the same command. What is in
   Or only for those, in place of FROM and TO: ORDERS=1,2,3,4,5,6,7,8,9,10,11,12,13
 What to do: once the open orders are finished in Sitoo (1), run the same command.
 What to do: the lines of backfill-worker say what is wrong in the orders that cannot be read (1).
-What to do: if the customers whom Rule does not know (100 orders) are to be made, add CUSTOMERS=create.
+What to do: if the customers whom Rule does not know (100 orders) are to be made, add CUSTOMERS=create; it makes those whose orders have an email address or a phone number.
 `
 	if diff := cmp.Diff(want, i.out.String()); diff != "" {
 		t.Errorf("output (-want +got):\n%s", diff)
@@ -345,14 +345,14 @@ func TestEnds(t *testing.T) {
 			"  skipped, cannot be read: 3, of which the first 2 are\n    210334 210335\n  skipped, no customer: 0\n  skipped, too large: 1\n    7\n",
 			"The sums agree: every order that was read is accounted for.\n  Sitoo counts as many as were read: 4.\n",
 			"What to do: the orders that are too large (1) stay where they are: they are not in Rule, and another backfill does not bring them.\n",
-		}, ""},
+		}, "the backfill is done, but not every order could be brought over"},
 		"some not there": {nil, job(1, history.Done, func(st *history.Status) {
 			st.Orders, st.Skipped = []int64{210334}, map[string]int{"not in Sitoo": 1}
 			st.Lost = []history.Failure{{Reason: "not in Sitoo", Orders: []int64{210334}}}
 		}), []string{
 			"  skipped, not in Sitoo: 1\n    210334\n",
 			"What to do: look at the numbers of the orders that are not in Sitoo (1): Sitoo's site in the credentials does not have them.\n",
-		}, ""},
+		}, "the backfill is done, but not every order could be brought over"},
 		"Sitoo counts otherwise": {nil, job(1, history.Done, func(st *history.Status) {
 			st.Counted, st.Note = 3, "Sitoo counted 3 orders when the reading began, and 0 were read."
 		}), []string{"  Sitoo counted 3 orders when the reading began, and 0 were read.\n"}, "the backfill is done, but Sitoo does not count as many orders as were read"},

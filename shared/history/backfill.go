@@ -72,6 +72,7 @@ const (
 	NotRegister = "not sold at a register"
 	NoCustomer  = "no customer"
 	NotInRule   = "customer not in Rule"
+	Nameless    = "customer not in Rule, and nothing to make one of" // a contact id of another CRM, say
 	StillOpen   = "still open"
 	Unreadable  = "cannot be read"
 	Missing     = "not in Sitoo"
@@ -1021,7 +1022,7 @@ func (r *run) sort(ctx context.Context, listed []sitoo.Listed, again bool) (foun
 		_, in := known[c.ContactID]
 		in = in || named || slices.ContainsFunc(c.keys, func(d Digest) bool { return r.job.Create || have[d] != 0 })
 		if !in {
-			f.skip(c.month, NotInRule)
+			f.skip(c.month, r.job.nobody())
 			continue
 		}
 		m := f.months[c.month]

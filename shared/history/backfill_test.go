@@ -396,8 +396,10 @@ func (o *office) want(s history.Spec) map[int64]string {
 		case contact == 0 && a.Email == "" && a.Phone == "":
 			why = history.NoCustomer
 		case contacts[contact] || known[a.Email] || known[a.Phone]:
-		case !s.Create || a.Email == "" && a.Phone == "": // nobody can be made of a number of another CRM
+		case !s.Create:
 			why = history.NotInRule
+		case a.Email == "" && a.Phone == "": // nobody can be made of a number of another CRM
+			why = history.Nameless
 		}
 		want[a.ID] = why
 	}

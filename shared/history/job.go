@@ -163,6 +163,14 @@ type Part struct {
 // it has orders, so that a report lists each.
 const MaxFailed = maxPart
 
+// nobody is why an order is left out whose customer Rule does not know.
+func (j Job) nobody() string {
+	if j.Create {
+		return Nameless
+	}
+	return NotInRule
+}
+
 // listed reports whether the job knows who is in Rule: not for too long, and not
 // by an API key that the shop has renewed since.
 func (j Job) listed(s *Seals, now time.Time) bool {

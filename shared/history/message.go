@@ -149,7 +149,7 @@ const (
 func decodeStart(members map[string]json.RawMessage) (*Start, error) {
 	for _, name := range slices.Sorted(maps.Keys(members)) {
 		if !slices.Contains(known, name) {
-			return nil, fault.Bad(cmp.Or(cut(name, 40), `""`), "is not known; %s are", strings.Join(known, ", "))
+			return nil, fault.Bad(plain(name), "is not known; %s are", strings.Join(known, ", "))
 		}
 		if string(members[name]) == "null" {
 			delete(members, name)
@@ -304,6 +304,15 @@ func day(name, v string) (time.Time, error) {
 		return time.Time{}, fault.Bad(name, "is %s; a day from %d to %d is expected", v, firstYear, lastYear)
 	}
 	return t, nil
+}
+
+// plain returns a member's name as it may stand in a reason and in the log: what
+// is no name could be anything, an address included.
+func plain(name string) string {
+	if strings.Trim(name, "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ_-") != "" {
+		return "?"
+	}
+	return cmp.Or(cut(name, 40), `""`)
 }
 
 func cut(s string, n int) string {

@@ -142,7 +142,9 @@ func refused() map[string][2]string {
 		posted(`{"dry_run":true,"zzz":1}`):                           {"dry_run", members},
 		posted(`{"note":null}`):                                      {"note", members},
 		posted(`{"":1}`):                                             {`""`, members},
-		posted(`{"` + strings.Repeat("å", 50) + `":1}`):              {strings.Repeat("å", 40) + "…", members},
+		posted(`{"` + strings.Repeat("a", 50) + `":1}`):              {strings.Repeat("a", 40) + "…", members},
+		posted(`{"kund.ett@example.com":1}`):                         {"?", members}, // it could be anything
+		posted(`{"0701740605":1}`):                                   {"?", members},
 		posted(`{"dryrun":"yes"}`):                                   {"dryrun", "is a text; true or false is expected, without quotation marks"},
 		posted(`{"dryrun":1}`):                                       {"dryrun", "is a number; true or false is expected, without quotation marks"},
 		posted(`{"customers":"all"}`):                                {"customers", `is neither "known" nor "create"; one of them is expected, in small letters`},

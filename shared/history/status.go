@@ -19,6 +19,10 @@ import (
 // so.
 const stalledAfter = 30 * time.Minute
 
+// behindAfter is after how long without a change it is looked whether another
+// backfill is before it.
+const behindAfter = time.Minute
+
 // Status tells how far a job has come. Counts are of orders.
 type Status struct {
 	State   State  `json:"state"`
@@ -82,6 +86,34 @@ type MonthReport struct {
 	// Left are orders still to be written, of a dry run those that would be. It
 	// is 0 once any other job is done.
 	Left int `json:"left"`
+}
+
+// before returns the id of a backfill of the same shop that began before and has
+// parts to be written, "" if there is none: parts are written in their order.
+func (d *Desk) before(ctx context.Context, j Job) (string, error) {
+	jobs, err := d.Jobs.List(ctx, j.Account)
+	if err != nil {
+		return "", fmt.Errorf("list jobs: %w", err)
+	}
+	for _, other := range jobs {
+		if other.ID == j.ID || other.State.Final() || !other.Created.Before(j.Created) {
+			continue
+		}
+		parts, err := d.Jobs.Parts(ctx, other.Account, other.ID, other.Run)
+		if err != nil {
+			return "", fmt.Errorf("read parts: %w", err)
+		}
+		finished := 0
+		for _, p := range parts {
+			if p.Finished && slices.Contains(other.Parts, p.ID) {
+				finished++
+			}
+		}
+		if finished < len(other.Parts) {
+			return other.ID, nil
+		}
+	}
+	return "", nil
 }
 
 // Desk is where jobs are asked about and controlled. It is safe for concurrent
@@ -196,7 +228,17 @@ func (d *Desk) status(ctx context.Context, j Job) (Status, error) {
 		st.Months = append(st.Months, MonthReport{name, m, m.Sitoo - m.Written - m.Skipped - m.Failed})
 	}
 	now := d.Now()
-	if !j.idle() && now.Sub(later(st.Last, st.Until)) > stalledAfter {
+	behind := false
+	if st.Reason == "" && !j.idle() && finished < len(j.Parts) && now.Sub(st.Last) > behindAfter {
+		other, err := d.before(ctx, j)
+		if err != nil {
+			return Status{}, err
+		}
+		if behind = other != ""; behind {
+			st.Reason = "waits for backfill " + other + " of the same shop, whose orders are written before these"
+		}
+	}
+	if !behind && !j.idle() && now.Sub(later(st.Last, st.Until)) > stalledAfter {
 		st.Stalled = true
 		if st.Reason == "" && j.Phase == Writing {
 			st.Reason = fmt.Sprintf("%d of %d parts are not written, and nothing happens: look for them in HistoryDeadLetters.", len(j.Parts)-finished, len(j.Parts))
@@ -367,9 +409,10 @@ func (d *Desk) Pause(ctx context.Context, account, id string) (Status, error) {
 		if j.State.Final() {
 			return fault.New(fault.Conflict, "The backfill is %s already.", j.State)
 		}
-		if j.State != Paused { // else it has said why already
-			j.State, j.Reason, j.Until = Paused, "paused by request", time.Time{}
+		if j.State == Paused { // it has said why already
+			return errAsItWas
 		}
+		j.State, j.Reason, j.Until = Paused, "paused by request", time.Time{}
 		return nil
 	})
 }
@@ -407,7 +450,7 @@ func (d *Desk) Cancel(ctx context.Context, account, id string) (Status, error) {
 	return d.control(ctx, account, id, func(j *Job) error {
 		switch {
 		case j.State == Cancelled:
-			return nil
+			return errAsItWas
 		case j.State.Final():
 			return fault.New(fault.Conflict, "The backfill is %s already.", j.State)
 		}
@@ -415,6 +458,9 @@ func (d *Desk) Cancel(ctx context.Context, account, id string) (Status, error) {
 		return nil
 	})
 }
+
+// errAsItWas says that a job is already as it is asked to be.
+var errAsItWas = errors.New("as it was")
 
 func (d *Desk) control(ctx context.Context, account, id string, do func(*Job) error) (Status, error) {
 	var refused error
@@ -425,7 +471,7 @@ func (d *Desk) control(ctx context.Context, account, id string, do func(*Job) er
 	switch {
 	case errors.Is(err, ErrNoJob):
 		return Status{}, errNoJob
-	case refused != nil:
+	case refused != nil && refused != errAsItWas:
 		return Status{}, refused
 	case err != nil:
 		return Status{}, fmt.Errorf("change job: %w", err)

@@ -3,6 +3,7 @@ package history_test
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"strings"
 	"testing"
@@ -463,6 +464,70 @@ func TestControl(t *testing.T) {
 			if want := (history.Step{Account: shopAccount, Job: id, Run: 2, Step: j.Step}); err != nil || *step != want || (*queue)[0].Group != shopAccount {
 				t.Errorf("resumed with %v, %v; want %+v", *queue, err, want)
 			}
+		}
+	}
+}
+
+// A backfill whose parts are behind another one's says so, and is not taken for
+// one that has stalled.
+func TestStatusBehind(t *testing.T) {
+	t.Parallel()
+	began := time.Date(2026, 3, 2, 9, 0, 0, 0, time.UTC)
+	store := &memory.History{}
+	put := func(id string, created time.Time, state history.State, finished bool) {
+		t.Helper()
+		j := history.Job{Account: "a", ID: id, Run: 1, State: state, Phase: history.Writing, Created: created, Updated: created, Parts: []string{"p"}, Matched: 1, Step: 3}
+		if err := errors.Join(store.Put(t.Context(), j), store.SavePart(t.Context(), "a", id, 1, history.Part{ID: "p", Finished: finished, Updated: created})); err != nil {
+			t.Fatal(err)
+		}
+	}
+	put("done", began, history.Done, true)
+	put("cancelled", began, history.Cancelled, false)
+	put("written", began.Add(time.Second), history.Running, true)
+	put("first", began.Add(time.Minute), history.Paused, false)
+	put("second", began.Add(2*time.Minute), history.Running, false)
+	for _, c := range []struct {
+		id      string
+		after   time.Duration
+		reason  string
+		stalled bool
+	}{
+		{"second", 150 * time.Second, "", false}, // it may be its turn in a moment
+		{"second", 10 * time.Minute, "waits for backfill first of the same shop, whose orders are written before these", false},
+		{"second", 10 * time.Hour, "waits for backfill first of the same shop, whose orders are written before these", false},
+		{"written", 10 * time.Hour, "0 of 1 parts are not written, and nothing happens: look for them in HistoryDeadLetters.", true},
+	} {
+		desk := &history.Desk{Jobs: store, Now: func() time.Time { return began.Add(c.after) }}
+		st, err := desk.Status(t.Context(), "a", c.id)
+		if err != nil || st.Reason != c.reason || st.Stalled != c.stalled {
+			t.Errorf("%s after %s: %q, stalled %v, %v; want %q, %v", c.id, c.after, st.Reason, st.Stalled, err, c.reason, c.stalled)
+		}
+	}
+}
+
+// What is asked for twice changes nothing: a pause is as long as it is.
+func TestControlTwice(t *testing.T) {
+	t.Parallel()
+	now := time.Date(2026, 3, 2, 9, 0, 0, 0, time.UTC)
+	store := &memory.History{}
+	for _, id := range []string{"paused", "cancelled"} {
+		if err := store.Put(t.Context(), history.Job{Account: "a", ID: id, Run: 1, State: history.Running, Phase: history.Reading, Created: now, Updated: now}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	desk := &history.Desk{Jobs: store, Now: func() time.Time { return now }}
+	for id, do := range map[string]func() (history.Status, error){
+		"paused":    func() (history.Status, error) { return desk.Pause(t.Context(), "a", "paused") },
+		"cancelled": func() (history.Status, error) { return desk.Cancel(t.Context(), "a", "cancelled") },
+	} {
+		first, err := do()
+		if err != nil || string(first.State) != id {
+			t.Fatalf("%s: %+v, %v", id, first, err)
+		}
+		now = now.Add(time.Hour)
+		again, err := do()
+		if err != nil || string(again.State) != id || !again.Last.Equal(first.Last) || !again.Ended.Equal(first.Ended) {
+			t.Errorf("%s again: %+v, %v; it was %+v", id, again, err, first)
 		}
 	}
 }

@@ -554,7 +554,7 @@ func (t *task) identify(ctx context.Context) error {
 			}
 		}
 		if o.sub == 0 && (!t.m.Create || o.who.Zero()) {
-			o.settle(skipped, NotInRule)
+			o.settle(skipped, t.job.nobody())
 		}
 	}
 	return nil

@@ -492,7 +492,7 @@ func TestWriterCreates(t *testing.T) {
 			sale(94, map[string]any{"email": "sist@example.com", "additionaldata": map[string]any{"customcrm-contactid": "7"}}))
 		r.drive(r.body("p1", orders...))
 		p := r.part("p1")
-		if diff := cmp.Diff(map[string]int{history.NoCustomer: 1, history.NotInRule: 1}, p.Skipped); diff != "" || p.Written != 63 {
+		if diff := cmp.Diff(map[string]int{history.NoCustomer: 1, history.Nameless: 1}, p.Skipped); diff != "" || p.Written != 63 {
 			t.Errorf("%s: part %+v", diff, p)
 		}
 		have := r.whose()
