@@ -328,6 +328,10 @@ type noShop struct{ error }
 
 func (e noShop) Unwrap() error { return e.error }
 
+// errWentOn is the error of a delivery without which its job went on: its message
+// has been delivered to another process, too.
+var errWentOn = errors.New("the job went on without this delivery")
+
 // commit stores a change of the job, which is a step further then. Whoever
 // pauses or cancels it meanwhile changes only its state and its reason, which
 // stay.
@@ -357,7 +361,7 @@ func (r *run) commit(ctx context.Context, change func(j *Job)) error {
 			return fmt.Errorf("read job: %w", err)
 		}
 		if now.Run != r.job.Run || now.Step != r.job.Step {
-			return &fault.Error{Kind: fault.Unavailable, Err: errors.New("the job went on without this delivery")}
+			return errWentOn
 		}
 		r.job = now
 		if now.State.Final() {
@@ -376,6 +380,16 @@ func orEmpty[V any](m map[string]V) map[string]V {
 
 // failed notes why a job waits, and returns what becomes of the message.
 func (r *run) failed(ctx context.Context, err error) error {
+	if errors.Is(err, errWentOn) {
+		j, err := r.Jobs.Get(ctx, r.job.Account, r.job.ID)
+		if err != nil {
+			return fmt.Errorf("read job: %w", err)
+		}
+		if j.Run != r.job.Run || j.idle() {
+			return nil
+		}
+		return r.kick(ctx, j)
+	}
 	since := r.Now()
 	note := func(state State, reason string, until time.Time) error {
 		ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), 2*time.Second)

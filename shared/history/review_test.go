@@ -453,3 +453,37 @@ func TestReviewRelistIdle(t *testing.T) {
 		}
 	}
 }
+
+// Two processes have the same step: the one that is too late leaves the job as it
+// is, and its message is done with.
+func TestReviewDeliveredToTwo(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		o := newOffice(t, fakesitoo.Options{Seed: 13, Orders: 60, MaxNum: 10}, fakerule.Options{})
+		o.post(posted(winterly))
+		if err := o.deliver(); err != nil {
+			t.Fatal(err)
+		}
+		step, once := o.queue[0], false
+		o.at = func(_ int, op string) error {
+			if op == "send part" && !once {
+				once = true
+				o.apart(func() { // another process is faster
+					if _, err := o.backfill.Work(context.Background(), step.Body, "another"); err != nil {
+						t.Error(err)
+					}
+				})
+			}
+			return nil
+		}
+		if err := o.deliver(); err != nil {
+			t.Errorf("the one that is too late: %v", err)
+		}
+		if j := o.job(); !once || j.Reason != "" || !j.Since.IsZero() {
+			t.Errorf("job %+v", j)
+		}
+		if errs := o.run(); errs != nil {
+			t.Errorf("errors %v", errs)
+		}
+	})
+}
