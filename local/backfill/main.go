@@ -5,13 +5,13 @@ package main
 
 import (
 	"context"
+	"crypto/rand"
 	"errors"
 	"fmt"
 	"io"
 	"net/http"
 	"os"
 	"os/signal"
-	"strconv"
 	"strings"
 	"syscall"
 	"time"
@@ -110,7 +110,7 @@ func (c *command) post(ctx context.Context, s settings, id string) error {
 	}
 	// Posted again within five minutes it is a message of its own: the job may
 	// have ended meanwhile.
-	return q.Send(ctx, worker.Message{Body: s.body, Group: "support", Dedup: id + "-" + strconv.FormatInt(c.now().UnixNano(), 36)})
+	return q.Send(ctx, worker.Message{Body: s.body, Group: "support", Dedup: id + "-" + rand.Text()})
 }
 
 // say shows a line.
