@@ -107,6 +107,10 @@ func (p *product) rest(asked int) error {
 	defer cancel()
 	if now := p.clock.Now(); now.Sub(p.moved) >= 2*time.Minute {
 		p.moved = now
+		// What a worker has is not brought back under its hands.
+		if err := p.Broker.Drain(ctx); err != nil {
+			return err
+		}
 		for _, id := range []string{"BackfillQueue", "HistoryQueue"} {
 			q, ok := p.Broker.Queue(id)
 			if !ok {
