@@ -34,9 +34,9 @@ run: ## Start everything on this machine: API :3000, Rule :3001, Sitoo :3002 (AW
 	@go run ./local/run
 
 .PHONY: test
-test: ## Run the tests with the race detector, and a simulated shop of 50,000 orders without it
+test: ## Run the tests with the race detector; without it, the README's sessions and a simulated shop of 50,000 orders
 	go test -race -parallel 8 ./...
-	go test ./local/simulation
+	go test ./local/run ./local/simulation
 
 # FIRST, SEEDS and ORDERS reach it in the environment.
 .PHONY: simulate

@@ -18,11 +18,8 @@ import (
 	"sitoo-rule/local/contract"
 )
 
-// What the README tells a newcomer to type works, word for word, against what
-// `make run` starts; only the ports are others here.
-func TestReadme(t *testing.T) { readme(t, nil) }
-
-// The same with AWS=1, the real adapters against an emulator. It runs with
+// What the README tells a newcomer to type works, word for word, with AWS=1, the
+// real adapters against an emulator; only the ports are others here. It runs with
 // `make test-aws`; without an emulator there is nothing to test here.
 func TestReadmeOverAWS(t *testing.T) {
 	if _, ok := contract.Emulator(t); !ok {
