@@ -17,6 +17,8 @@ SAM := SAM_CLI_TELEMETRY=0 $(VENV)/bin/sam
 processor = $(if $(filter amd64,$(1)),x86_64,$(1))
 require-event = @test -n "$(FN)" -a -n "$(EVENT)" || { echo "say which function and event, for example FN=contact-find EVENT=events/contact-find/found-by-phone.json" >&2; exit 2; }
 BENCHMARKS = $(shell grep -rl '^func Benchmark' --include='*_test.go' local shared | xargs -n1 dirname | sort -u | sed 's|^|./|')
+# Packages with tests that speak to AWS: they ask for the emulator.
+AWS_TESTS = $(shell grep -rlE 'contract.Emulator|SITOO_RULE_AWS' --include='*_test.go' local shared | xargs -n1 dirname | sort -u | sed 's|^|./|')
 HOST_ARCH = $(shell go env GOHOSTARCH)
 HOST_OS = $(shell go env GOHOSTOS)
 HOST_BUILD := .aws-sam/host
@@ -97,7 +99,7 @@ smoke: $(VENV)/.installed ## Build for this machine and feed every event in even
 
 .PHONY: test-aws
 test-aws: $(VENV)/.installed ## Run the tests that speak to AWS against an emulator
-	SITOO_RULE_AWS=1 .ci/with-moto go test -race ./shared/... ./local/...
+	SITOO_RULE_AWS=1 .ci/with-moto go test -race $(AWS_TESTS)
 
 .PHONY: deploy
 deploy: ## Build and deploy (STAGE=dev or prod); needs AWS credentials
