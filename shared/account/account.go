@@ -26,6 +26,8 @@ type Account struct {
 	// Sitoo is nil if the merchant has entered no credentials. It is not to be
 	// changed.
 	Sitoo *SitooAccess
+	// Settings is what the shop has chosen.
+	Settings Settings
 }
 
 // SitooAccess is how the shop's orders are read from Sitoo.
