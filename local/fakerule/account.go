@@ -28,13 +28,14 @@ const defaultLanguage = "sv"
 // firstSubscriber is a little below the ids that real accounts show today.
 const firstSubscriber = 255934500
 
-// account is everything that belongs to one API key. All methods but settleAll
-// want mu to be held.
+// account is everything that belongs to one Rule account. All methods but
+// settleAll want mu to be held; id and info never change.
 type account struct {
-	mu  sync.Mutex
-	id  int
-	key string
+	mu   sync.Mutex
+	id   int
+	info Account
 
+	details     Details
 	budget      budget
 	last        struct{ subscriber, tag, group, field, entry, suppression int64 }
 	subscribers map[int64]*subscriber
@@ -127,9 +128,9 @@ type Preference struct {
 	FallbackOptIn bool   `json:"fallback_opt_in"`
 }
 
-func newAccount(id int, key string, o Options) *account {
+func newAccount(info Account, o Options) *account {
 	a := &account{
-		id: id, key: key, asyncDelay: o.AsyncDelay,
+		id: info.ID, info: info, asyncDelay: o.AsyncDelay,
 		budget:      budget{allowed: o.Budget, percent: o.ErrorPercent, sample: o.ErrorSample},
 		subscribers: map[int64]*subscriber{},
 		byEmail:     map[string]int64{},

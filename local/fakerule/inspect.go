@@ -88,42 +88,6 @@ func (s Subscriber) Field(key string) (Field, bool) {
 	return Field{}, false
 }
 
-// AddKey accepts an API key from now on, with a new and empty account unless
-// the key had one before. It is safe to repeat.
-func (s *Server) AddKey(key string) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	delete(s.revoked, key)
-	if key == "" || s.accounts[key] != nil {
-		return
-	}
-	s.order = append(s.order, key)
-	s.accounts[key] = newAccount(len(s.order), key, s.opt)
-}
-
-// RevokeKey refuses an API key from now on. Its account is kept.
-func (s *Server) RevokeKey(key string) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	s.revoked[key] = true
-}
-
-// AccountID returns the id that Request.Account has for calls with key, "" for
-// a key that never had an account.
-func (s *Server) AccountID(key string) string {
-	if a := s.any(key); a != nil {
-		return a.name()
-	}
-	return ""
-}
-
-// any returns the account of a key, revoked or not.
-func (s *Server) any(key string) *account {
-	s.mu.RLock()
-	defer s.mu.RUnlock()
-	return s.accounts[key]
-}
-
 // locked runs f on the account of key, with what is due applied before. It
 // returns false if there is no such account.
 func (s *Server) locked(key string, f func(*account)) bool {
@@ -161,17 +125,6 @@ func (s *Server) Settle() {
 	for _, a := range s.all() {
 		a.settleAll(s.opt.Now())
 	}
-}
-
-// all returns the accounts, oldest first.
-func (s *Server) all() []*account {
-	s.mu.RLock()
-	defer s.mu.RUnlock()
-	list := make([]*account, len(s.order))
-	for i, key := range s.order {
-		list[i] = s.accounts[key]
-	}
-	return list
 }
 
 // BlockFor blocks the account of key for d from now, as Rule does when a budget

@@ -42,6 +42,7 @@ func (s *Server) controlHandler() http.Handler {
 	mux.HandleFunc("GET /{$}", func(w http.ResponseWriter, r *http.Request) { s.servePage(w, r, page()) })
 	mux.HandleFunc("GET /_state", s.serveState)
 	mux.HandleFunc("POST /_reset", s.serveReset)
+	s.switches(mux)
 	// A page of somebody else's must not be able to empty the account.
 	return http.NewCrossOriginProtection().Handler(mux)
 }
@@ -49,8 +50,8 @@ func (s *Server) controlHandler() http.Handler {
 // accountView is what the page and the state show of an account.
 type accountView struct {
 	ID                  string       `json:"id"`
-	Key                 string       `json:"key"` // masked
-	Revoked             bool         `json:"revoked"`
+	Company             string       `json:"company"`
+	Keys                []Key        `json:"keys"`
 	Requests            int          `json:"requests_in_window"`
 	Budget              int          `json:"requests_allowed"`
 	ErrorPercent        int          `json:"error_percent"`
@@ -74,15 +75,13 @@ func mask(key string) string {
 
 // view returns an account with the subscribers from..to of an order.
 func (s *Server) view(a *account, by func(x, y *subscriber) int, page, size int) accountView {
-	s.mu.RLock()
-	revoked := s.revoked[a.key]
-	s.mu.RUnlock()
+	keys := s.Keys(a.id)
 	now := s.opt.Now()
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	a.settle(now)
 	v := accountView{
-		ID: a.name(), Key: mask(a.key), Revoked: revoked, Budget: a.budget.allowed, ErrorLimit: a.budget.percent,
+		ID: a.name(), Company: a.info.Company, Keys: keys, Budget: a.budget.allowed, ErrorLimit: a.budget.percent,
 		RequestsDuringBlock: a.budget.inside, Waiting: len(a.jobs), Total: len(a.subscribers),
 		Automations: slices.Clone(a.automations), Subscribers: []Subscriber{}, Tags: []string{},
 	}
@@ -176,7 +175,7 @@ func (s *Server) servePage(w http.ResponseWriter, r *http.Request, page *templat
 		Pages: max(1, (v.Total+perPage-1)/perPage), Toggle: link(v.ID, number, !refresh),
 	}
 	for _, a := range accounts {
-		d.Accounts = append(d.Accounts, accountLink{Label: a.name() + " (" + mask(a.key) + ")", URL: link(a.name(), 1, refresh), Current: a == wanted})
+		d.Accounts = append(d.Accounts, accountLink{Label: a.name() + " (" + a.info.Company + ")", URL: link(a.name(), 1, refresh), Current: a == wanted})
 	}
 	if number > 1 {
 		d.Prev = link(v.ID, min(number-1, d.Pages), refresh)

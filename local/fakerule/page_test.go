@@ -114,7 +114,7 @@ func TestResetIsBackAtWhatWasLoaded(t *testing.T) {
 	equal(t, "automations", len(r.Automations(key)), 0)
 	equal(t, "requests", len(r.Requests()), 0)
 	r.must("GET", "/v2/tags", "") // not blocked any more
-	equal(t, "the second key stays", r.AccountID("second-key"), "2")
+	equal(t, "the second key stays", r.AccountID("second-key"), "43")
 
 	foreign := httptest.NewRequest("POST", "/_reset", nil)
 	foreign.Header.Set("Sec-Fetch-Site", "cross-site")
@@ -133,7 +133,7 @@ func TestPageShowsWhatAPersonSees(t *testing.T) {
 		"kund.ett@example.com · &#43;46701740605", "RefundCompleted", "no campaign text_message (by user)",
 		"Sitoo-Contact", "birthday <i>(date)</i>", "1986-05-15", "historical, 2 entries, newest first",
 		"<td>Stickad tröja</td>", "<td>BC-2026-0001</td>", "<dd>Stickad tröja, Strumpor</dd>", "2 / 2000", "<b>50 %</b>", "2026-05-14 14:12:16 Stockholm",
-		"account 1 (de…ey)", "/v2/subscribers/nobody@example.com", "<td>reset</td>",
+		"account 42 (Exempelbutiken 42 AB)", "<b>de…ey</b>", "/v2/subscribers/nobody@example.com", "<td>reset</td>",
 	} {
 		if !strings.Contains(got.body, want) {
 			t.Errorf("there is no %q on the page", want)
@@ -205,7 +205,7 @@ func TestPageEscapesAndHidesKeys(t *testing.T) {
 	if got := r.send(req); got.status != 200 {
 		t.Fatalf("got %d %s", got.status, got.body)
 	}
-	for _, target := range []string{"/", "/?account=2", "/?account=%3Cscript%3E&page=-1", "/_state"} {
+	for _, target := range []string{"/", "/?account=43", "/?account=%3Cscript%3E&page=-1", "/_state"} {
 		got := r.see("GET", target)
 		equal(t, "status of "+target, got.status, 200)
 		for _, secret := range []string{"a-long-api-key", "short"} {
@@ -248,14 +248,14 @@ func TestState(t *testing.T) {
 	got := r.see("GET", "/_state")
 	var out struct {
 		Accounts []struct {
-			Key         string
+			Keys        []fakerule.Key
 			Requests    int `json:"requests_in_window"`
 			Subscribers []fakerule.Subscriber
 		}
 		Requests []fakerule.Request
 	}
 	decode(t, got.body, &out)
-	equal(t, "key", out.Accounts[0].Key, "de…ey")
+	equal(t, "key", out.Accounts[0].Keys[0].Masked, "de…ey")
 	equal(t, "subscribers", out.Accounts[0].Subscribers, r.Subscribers(key))
 	equal(t, "requests", out.Accounts[0].Requests, 1)
 	equal(t, "request", out.Requests[0].Path, "/v2/tags")

@@ -90,8 +90,9 @@ const (
 
 // Options are the knobs of a Server. The zero value behaves as Rule does.
 type Options struct {
-	// Keys are the API keys that are accepted, one account each. Empty means
-	// DefaultKey alone.
+	// Keys are the API keys that are accepted, one account each, the first with
+	// the id DefaultAccount. Empty means DefaultKey alone. AddAccount makes
+	// others, AddKeyTo and NewKey give an account more than one key.
 	Keys []string
 	// Now is the clock, time.Now if nil. It also makes the Date header.
 	Now func() time.Time
@@ -116,7 +117,17 @@ type Options struct {
 
 // Server is the stand-in; it is an http.Handler that serves /v2/... and
 // /v3/..., the same below /api, and for people GET / (a page), GET /_state
-// (JSON) and POST /_reset.
+// (JSON) and POST /_reset. The switches take JSON:
+//
+//	GET  /_accounts     [{account_id, name, company, ..., details, keys: [{id, name, key (masked), revoked}]}]
+//	POST /_accounts     {"account_id": 43, "name": "...", "key": "..."} -> {"account_id": 43, "key": "..."}
+//	POST /_keys         {"account_id": 42, "name": "...", "key": "..."} -> {"account_id": 42, "key": "..."}
+//	POST /_keys/revoke  {"key": "..."} or {"id": 7}
+//	POST /_details      {"account_id": 42, "details": {"status": 403}}
+//
+// Left out, an account_id is a new one, the first or (details) all accounts,
+// and a key is made up. Details are the members of [Details]; none is as Rule
+// answers.
 type Server struct {
 	opt       Options
 	routes    []route
@@ -124,9 +135,9 @@ type Server struct {
 	control   http.Handler
 
 	mu       sync.RWMutex
-	accounts map[string]*account // by API key
-	order    []string            // keys, oldest first
-	revoked  map[string]bool
+	accounts []*account // oldest first
+	keys     map[string]*apiKey
+	lastKey  int
 	loads    [][]byte // replayed by Reset
 	fault    func(*http.Request, []byte) *Fault
 	requests []*Request
@@ -167,8 +178,7 @@ func New(o Options) *Server {
 	s := &Server{
 		opt:       o,
 		stockholm: stockholm,
-		accounts:  map[string]*account{},
-		revoked:   map[string]bool{},
+		keys:      map[string]*apiKey{},
 	}
 	s.routes = slices.Concat(routesV2(), routesV3())
 	s.control = s.controlHandler()
@@ -390,10 +400,10 @@ func (s *Server) authenticate(c *call) *account {
 func (s *Server) account(key string) *account {
 	s.mu.RLock()
 	defer s.mu.RUnlock()
-	if s.revoked[key] {
-		return nil
+	if k := s.keys[key]; k != nil && !k.revoked {
+		return k.acc
 	}
-	return s.accounts[key]
+	return nil
 }
 
 func (s *Server) note(r Request, a *account) *Request {

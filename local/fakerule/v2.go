@@ -45,6 +45,7 @@ func routesV2() []route {
 		handle("POST /v2/suppressions", postSuppressionsV2),
 		handle("GET /v2/suppressions", listSuppressions),
 		handle("DELETE /v2/suppressions/*", withSubscriber(deleteSuppressionsV2)),
+		handle("GET /v2/sender/details", getSenderDetails),
 		handle("GET /v2/preference-groups", listPreferenceGroups),
 		handle("GET /v2/subscriber/*/preference_group/*", withSubscriber(getPreferences)),
 		handle("PATCH /v2/subscriber/*/preference_group/*", withSubscriber(patchPreferences)),

@@ -678,7 +678,7 @@ func TestPreferences(t *testing.T) {
 	r.DefinePreferences(key, fakerule.PreferenceGroup{ID: 7, Name: "Klubb", Preferences: []fakerule.Preference{
 		{ID: 71, Name: "Brev"}, {ID: 72, Name: "Sms", FallbackOptIn: true},
 	}})
-	sameJSON(t, r.must("GET", "/v2/preference-groups", "").body, `[{"id":7,"account_id":1,"name":"Klubb","preferences":[
+	sameJSON(t, r.must("GET", "/v2/preference-groups", "").body, `[{"id":7,"account_id":42,"name":"Klubb","preferences":[
 		{"id":71,"name":"Brev","fallback_opt_in":false},{"id":72,"name":"Sms","fallback_opt_in":true}]}]`)
 	sameJSON(t, r.must("GET", path, "").body, `{"id":7,"name":"Klubb","preferences":[
 		{"preference_id":71,"name":"Brev","is_opted_in":false},{"preference_id":72,"name":"Sms","is_opted_in":true}]}`)

@@ -1,0 +1,113 @@
+package fakerule
+
+import (
+	"cmp"
+	"crypto/rand"
+	"encoding/json"
+	"fmt"
+	"net/http"
+)
+
+// The switches: calls for people and tests on this machine, no part of Rule's
+// API. Each takes and answers JSON, and a mistake is a 400 that names it.
+func (s *Server) switches(mux *http.ServeMux) {
+	mux.HandleFunc("GET /_accounts", s.serveAccounts)
+	mux.HandleFunc("POST /_accounts", command(s.makeAccount))
+	mux.HandleFunc("POST /_keys", command(s.makeKey))
+	mux.HandleFunc("POST /_keys/revoke", command(s.revokeKey))
+	mux.HandleFunc("POST /_details", command(s.changeDetails))
+}
+
+// command serves a switch: it reads the body, which may hold nothing but the
+// members of In, and answers what do returns.
+func command[In any](do func(In) (any, error)) http.HandlerFunc {
+	return func(w http.ResponseWriter, r *http.Request) {
+		var in In
+		d := json.NewDecoder(http.MaxBytesReader(w, r.Body, 1<<20))
+		d.DisallowUnknownFields()
+		status, out := http.StatusOK, any(nil)
+		err := d.Decode(&in)
+		if err == nil {
+			out, err = do(in)
+		}
+		if err != nil {
+			status, out = http.StatusBadRequest, map[string]string{"message": err.Error()}
+		}
+		w.Header().Set("Content-Type", "application/json")
+		w.WriteHeader(status)
+		_, _ = w.Write(append(encode(out), '\n'))
+	}
+}
+
+// accountKeys is an account with its keys.
+type accountKeys struct {
+	Account
+	Details Details `json:"details"`
+	Keys    []Key   `json:"keys"`
+}
+
+func (s *Server) serveAccounts(w http.ResponseWriter, _ *http.Request) {
+	list := []accountKeys{}
+	for _, a := range s.all() {
+		a.mu.Lock()
+		d := a.details
+		a.mu.Unlock()
+		list = append(list, accountKeys{Account: a.info, Details: d, Keys: s.Keys(a.id)})
+	}
+	w.Header().Set("Content-Type", "application/json")
+	_, _ = w.Write(append(encode(list), '\n'))
+}
+
+// madeKey is shown once, when the key is made.
+type madeKey struct {
+	AccountID int    `json:"account_id"`
+	Key       string `json:"key"`
+}
+
+type accountIn struct {
+	Account
+	Key string `json:"key"` // made up if left out
+}
+
+func (s *Server) makeAccount(in accountIn) (any, error) {
+	key := cmp.Or(in.Key, rand.Text())
+	a, err := s.AddAccount(in.Account, key)
+	return madeKey{a.ID, key}, err
+}
+
+type keyIn struct {
+	AccountID int    `json:"account_id"`
+	Name      string `json:"name"`
+	Key       string `json:"key"` // made up if left out
+}
+
+func (s *Server) makeKey(in keyIn) (any, error) {
+	k, err := s.newKey(cmp.Or(in.AccountID, DefaultAccount), cmp.Or(in.Key, rand.Text()), in.Name)
+	if err != nil {
+		return nil, err
+	}
+	return madeKey{k.acc.id, k.secret}, nil
+}
+
+// revokeIn names a key by itself or by its id.
+type revokeIn struct {
+	Key string `json:"key"`
+	ID  int    `json:"id"`
+}
+
+func (s *Server) revokeKey(in revokeIn) (any, error) {
+	for _, k := range s.keysOf(func(k *apiKey) bool { return k.secret == in.Key || k.id == in.ID }) {
+		s.RevokeKey(k.secret)
+		return map[string]int{"account_id": k.acc.id, "id": k.id}, nil
+	}
+	return nil, fmt.Errorf("there is no such key: give key or id")
+}
+
+type detailsIn struct {
+	AccountID int     `json:"account_id"` // left out: all accounts
+	Details   Details `json:"details"`    // left out: as Rule answers
+}
+
+func (s *Server) changeDetails(in detailsIn) (any, error) {
+	return in.Details, s.SetDetails(in.AccountID, in.Details)
+}
