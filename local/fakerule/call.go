@@ -58,7 +58,8 @@ func (rt route) fits(segments []string) (args []string, ok bool) {
 }
 
 // split cuts an escaped path into unescaped segments, so that an escaped slash
-// stays inside its segment. A slash at the end says nothing.
+// stays inside its segment. A slash at the end says nothing, and a plus is a
+// space, as in a query.
 func split(escaped string) ([]string, bool) {
 	escaped = strings.Trim(escaped, "/")
 	if escaped == "" {
@@ -66,7 +67,7 @@ func split(escaped string) ([]string, bool) {
 	}
 	segments := strings.Split(escaped, "/")
 	for i, seg := range segments {
-		plain, err := url.PathUnescape(seg)
+		plain, err := url.QueryUnescape(seg)
 		if err != nil {
 			return nil, false
 		}

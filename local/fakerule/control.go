@@ -6,6 +6,8 @@ import (
 	"encoding/json"
 	"fmt"
 	"net/http"
+	"slices"
+	"strings"
 )
 
 // The switches: calls for people and tests on this machine, no part of Rule's
@@ -16,6 +18,7 @@ func (s *Server) switches(mux *http.ServeMux) {
 	mux.HandleFunc("POST /_keys", command(s.makeKey))
 	mux.HandleFunc("POST /_keys/revoke", command(s.revokeKey))
 	mux.HandleFunc("POST /_details", command(s.changeDetails))
+	mux.HandleFunc("POST /_historical", command(s.changeLayout))
 }
 
 // command serves a switch: it reads the body, which may hold nothing but the
@@ -110,4 +113,17 @@ type detailsIn struct {
 
 func (s *Server) changeDetails(in detailsIn) (any, error) {
 	return in.Details, s.SetDetails(in.AccountID, in.Details)
+}
+
+type layoutIn struct {
+	Layout string `json:"layout"`
+}
+
+func (s *Server) changeLayout(in layoutIn) (any, error) {
+	i := slices.Index(historicalNames, in.Layout)
+	if i < 0 {
+		return nil, fmt.Errorf("layout: one of %s is expected", strings.Join(historicalNames, ", "))
+	}
+	s.SetHistoricalLayout(HistoricalLayout(i))
+	return in, nil
 }

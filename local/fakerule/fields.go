@@ -1,8 +1,11 @@
 package fakerule
 
 import (
+	"cmp"
 	"encoding/json"
 	"slices"
+	"strconv"
+	"strings"
 	"time"
 	"unicode/utf8"
 )
@@ -186,7 +189,7 @@ func checkValue(typ string, raw json.RawMessage, v3 bool) (data any, size int, m
 		}
 		return s, size, ""
 	case "multiple":
-		list, ok := stringList(raw)
+		list, ok := choices(raw, v3)
 		if !ok {
 			return nil, 0, "The value must be an array of strings."
 		}
@@ -204,6 +207,52 @@ func checkValue(typ string, raw json.RawMessage, v3 bool) (data any, size int, m
 		return nil, 0, "The value must be a JSON encoded string."
 	}
 	return nil, 0, "The type is unknown."
+}
+
+// choices reads the value of a multiple field. v2 also takes what Rule's PHP and
+// Node clients send: one plain text, an array as a text, and an object whose
+// keys are numbers.
+func choices(raw json.RawMessage, v3 bool) ([]string, bool) {
+	if v3 {
+		return stringList(raw)
+	}
+	var text string
+	if raw[0] == '"' && json.Unmarshal(raw, &text) == nil {
+		if encoded := json.RawMessage(strings.TrimSpace(text)); len(encoded) > 0 && json.Valid(encoded) {
+			if list, ok := stringList(encoded); ok {
+				return list, true
+			}
+		}
+		return []string{text}, true
+	}
+	return stringList(numbered(raw))
+}
+
+// numbered makes an array of an object whose keys are all numbers, which is what
+// PHP makes of a list with a gap; anything else stays as it is.
+func numbered(raw json.RawMessage) json.RawMessage {
+	members := map[string]json.RawMessage{}
+	if len(raw) == 0 || raw[0] != '{' || json.Unmarshal(raw, &members) != nil {
+		return raw
+	}
+	type item struct {
+		at    int
+		value json.RawMessage
+	}
+	items := make([]item, 0, len(members))
+	for key, value := range members {
+		n, err := strconv.Atoi(key)
+		if err != nil || n < 0 {
+			return raw
+		}
+		items = append(items, item{n, value})
+	}
+	slices.SortFunc(items, func(x, y item) int { return cmp.Compare(x.at, y.at) })
+	list := make([]json.RawMessage, len(items))
+	for i, x := range items {
+		list[i] = x.value
+	}
+	return encode(list)
 }
 
 func stringList(raw json.RawMessage) ([]string, bool) {

@@ -38,7 +38,7 @@ type Subscriber struct {
 type Suppression struct {
 	Dispatcher  string `json:"dispatcher_type"`        // campaign or transactional
 	MessageType string `json:"message_type"`           // email or text_message
-	Source      string `json:"suppressed_source_type"` // user, admin, spam or api
+	Source      string `json:"suppressed_source_type"` // user, admin, spam, bounce or api
 }
 
 // Group is a subscriber's part of a group of custom fields.
@@ -183,7 +183,7 @@ func (s *Server) Automations(key string) []Automation {
 }
 
 // Suppress suppresses marketing on messageType (email or text_message) as
-// source (user, admin, spam or api) would. It replaces what there was.
+// source (user, admin, spam, bounce or api) would. It replaces what there was.
 func (s *Server) Suppress(key string, id int64, messageType, source string) error {
 	if err := checkSuppression(dispatcherCampaign, messageType, source); err != nil {
 		return fmt.Errorf("suppress: %w", err)
@@ -201,8 +201,8 @@ func checkSuppression(dispatcher, message, source string) error {
 		return fmt.Errorf("dispatcher type %q is not campaign or transactional", dispatcher)
 	case !slices.Contains(messageTypes, message):
 		return fmt.Errorf("message type %q is not one of %v", message, messageTypes)
-	case !slices.Contains([]string{"user", "admin", "spam", "api"}, source):
-		return fmt.Errorf("source %q is not user, admin, spam or api", source)
+	case !slices.Contains([]string{"user", "admin", "spam", "bounce", "api"}, source):
+		return fmt.Errorf("source %q is not user, admin, spam, bounce or api", source)
 	}
 	return nil
 }
@@ -265,6 +265,14 @@ func (s *Server) DefineHistorical(key, group string, historical bool) {
 	s.locked(key, func(a *account) {
 		a.ensureGroup(group, historical, s.opt.Now()).historical = historical
 	})
+}
+
+// SetHistoricalLayout changes how v2 shows historical groups from now on. It
+// stays after Reset.
+func (s *Server) SetHistoricalLayout(l HistoricalLayout) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.layout = l
 }
 
 // DefinePreferences gives an account its preference groups. None turns the

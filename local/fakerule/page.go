@@ -30,7 +30,7 @@ func (s *Server) controlHandler() http.Handler {
 	// Parsed when somebody looks: most servers live in a test and never show it.
 	page := sync.OnceValue(func() *template.Template {
 		return template.Must(template.New("page").Funcs(template.FuncMap{
-			"local":  func(t time.Time) string { return t.In(s.stockholm).Format(time.DateTime) },
+			"local":  func(t time.Time) string { return t.In(stockholm).Format(time.DateTime) },
 			"table":  readTable,
 			"title":  title,
 			"shown":  shown,

@@ -85,6 +85,26 @@ const (
 	BatchBare
 )
 
+// HistoricalLayout is how GET /v2/subscriber/{x}/fields shows the entries of a
+// historical group, which no source says. Where it shows several, the newest is
+// the first (assumed).
+type HistoricalLayout int
+
+const (
+	// HistoricalNewest shows the newest entry alone, as an ordinary group's.
+	HistoricalNewest HistoricalLayout = iota
+	// HistoricalGroups repeats the group, once for each entry.
+	HistoricalGroups
+	// HistoricalLists shows the group once, its fields being a list of lists.
+	HistoricalLists
+	// HistoricalObject shows the group once, its fields being an object with a
+	// list for each entry, by the entry's id.
+	HistoricalObject
+)
+
+// historicalNames are the layouts as the switch calls them.
+var historicalNames = []string{"newest", "groups", "lists", "object"}
+
 // Options are the knobs of a Server. The zero value behaves as Rule does.
 type Options struct {
 	// Keys are the API keys that are accepted, one account each, the first with
@@ -107,6 +127,8 @@ type Options struct {
 	AsyncDelay time.Duration
 	// BatchAnswer is what the answer of a v2 batch holds.
 	BatchAnswer BatchAnswer
+	// Historical is how v2 shows the entries of historical groups.
+	Historical HistoricalLayout
 	// Log gets one line per request: method, route, status, account. Never a
 	// key, and never a path, which may hold an email address. Nil is silent.
 	Log *slog.Logger
@@ -121,15 +143,15 @@ type Options struct {
 //	POST /_keys         {"account_id": 42, "name": "...", "key": "..."} -> {"account_id": 42, "key": "..."}
 //	POST /_keys/revoke  {"key": "..."} or {"id": 7}
 //	POST /_details      {"account_id": 42, "details": {"status": 403}}
+//	POST /_historical   {"layout": "newest"}, or "groups", "lists", "object"
 //
 // Left out, an account_id is a new one, the first or (details) all accounts,
 // and a key is made up. Details are the members of [Details]; none is as Rule
 // answers.
 type Server struct {
-	opt       Options
-	routes    []route
-	stockholm *time.Location
-	control   http.Handler
+	opt     Options
+	routes  []route
+	control http.Handler
 
 	mu       sync.RWMutex
 	accounts []*account // oldest first
@@ -138,6 +160,7 @@ type Server struct {
 	loads    [][]byte // replayed by Reset
 	fault    func(*http.Request, []byte) *Fault
 	requests []*Request
+	layout   HistoricalLayout
 }
 
 // New returns a Server with one empty account per key.
@@ -168,14 +191,10 @@ func New(o Options) *Server {
 	if o.AsyncDelay == 0 {
 		o.AsyncDelay = DefaultAsyncDelay
 	}
-	stockholm, err := time.LoadLocation("Europe/Stockholm")
-	if err != nil {
-		panic("fakerule: the embedded time zone database lacks Europe/Stockholm: " + err.Error())
-	}
 	s := &Server{
-		opt:       o,
-		stockholm: stockholm,
-		keys:      map[string]*apiKey{},
+		opt:    o,
+		keys:   map[string]*apiKey{},
+		layout: o.Historical,
 	}
 	s.routes = slices.Concat(routesV2(), routesV3())
 	s.control = s.controlHandler()
@@ -421,7 +440,7 @@ func (s *Server) tooMany(c *call) reply {
 	c.acc.mu.Lock()
 	until := c.acc.budget.until
 	c.acc.mu.Unlock()
-	local := until.In(s.stockholm).Format(time.DateTime)
+	local := until.In(stockholm).Format(time.DateTime)
 	rep := reply{status: http.StatusTooManyRequests, header: http.Header{}}
 	switch s.opt.RetryAfter {
 	case RetryAfterSeconds:

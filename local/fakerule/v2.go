@@ -40,6 +40,7 @@ func routesV2() []route {
 		handle("POST /v2/suppressions", postSuppressionsV2),
 		handle("GET /v2/suppressions", listSuppressions),
 		handle("DELETE /v2/suppressions/*", withSubscriber(deleteSuppressionsV2)),
+		handle("GET /v2/segments", listSegments),
 		handle("GET /v2/sender/details", getSenderDetails),
 		handle("GET /v2/preference-groups", listPreferenceGroups),
 		handle("GET /v2/subscriber/*/preference_group/*", withSubscriber(getPreferences)),
@@ -124,13 +125,14 @@ func readLanguage(p problems, member string, raw json.RawMessage) string {
 // that a call cannot contradict itself.
 type types map[[2]string]string
 
-// readFields reads v2's array of {key, value, type}.
+// readFields reads v2's array of {key, value, type}, or an object with numeric
+// keys in its place.
 func (c *call) readFields(p problems, member string, raw json.RawMessage, known types) []write {
 	if len(raw) == 0 || string(raw) == "null" {
 		return nil
 	}
 	var list []struct{ Key, Value, Type json.RawMessage }
-	if json.Unmarshal(raw, &list) != nil {
+	if json.Unmarshal(numbered(raw), &list) != nil {
 		p.add(member, "Must be an array of objects with key, value and type.")
 		return nil
 	}

@@ -3,6 +3,7 @@ package fakerule
 import (
 	"net/http"
 	"net/url"
+	"slices"
 	"strconv"
 	"time"
 )
@@ -14,7 +15,20 @@ func orNull(s string) any {
 	return s
 }
 
+// stockholm is the zone of the times that Rule writes without one (assumed of
+// the dates of v2; seen of Retry-After).
+var stockholm = func() *time.Location {
+	zone, err := time.LoadLocation("Europe/Stockholm")
+	if err != nil {
+		panic("fakerule: the embedded time zone database lacks Europe/Stockholm: " + err.Error())
+	}
+	return zone
+}()
+
+// stamp is a time as v3 writes it, stampV2 as v2 does: without a zone.
 func stamp(t time.Time) string { return t.UTC().Format(time.RFC3339) }
+
+func stampV2(t time.Time) string { return t.In(stockholm).Format(time.DateTime) }
 
 func (a *account) tagsJSON(s *subscriber) []any {
 	list := make([]any, 0, len(s.tags))
@@ -28,7 +42,7 @@ func (s *subscriber) suppressionsJSON(withSubscriber bool) []any {
 	list := make([]any, 0, len(s.suppressions))
 	for _, x := range s.suppressions {
 		m := map[string]any{
-			"id": x.id, "created_at": stamp(x.created), "dispatcher_type": x.dispatcher,
+			"id": x.id, "created_at": stampV2(x.created), "dispatcher_type": x.dispatcher,
 			"message_type": x.message, "suppressed_source_type": x.source,
 		}
 		if withSubscriber {
@@ -42,8 +56,8 @@ func (s *subscriber) suppressionsJSON(withSubscriber bool) []any {
 func (a *account) subscriberJSON(s *subscriber) map[string]any {
 	return map[string]any{
 		"id": s.id, "email": orNull(s.email), "phone_number": orNull(s.phone), "custom_identifier": orNull(s.custom),
-		"language": s.language, "opted_in": s.status != statusPending, "created_at": stamp(s.created),
-		"updated_at": stamp(s.updated), "tags": a.tagsJSON(s), "suppressed": s.suppressionsJSON(false), "syncAtSegments": []any{},
+		"language": s.language, "opted_in": s.status != statusPending, "created_at": stampV2(s.created),
+		"updated_at": stampV2(s.updated), "tags": a.tagsJSON(s), "suppressed": s.suppressionsJSON(false), "syncAtSegments": []any{},
 	}
 }
 
@@ -102,8 +116,11 @@ func window(n, page, size int) (from, to int) {
 	return from, min(from+size, n)
 }
 
+// listSubscribers lists the newest first, so that who is made or removed while a
+// list is read moves the others between its pages.
 func listSubscribers(c *call) reply {
 	all := c.acc.sorted()
+	slices.Reverse(all)
 	from, to, meta, refused := c.page(len(all))
 	if refused != nil {
 		return *refused
@@ -118,20 +135,59 @@ func listSubscribers(c *call) reply {
 	return jsonReply(http.StatusOK, map[string]any{"subscribers": list, "meta": meta})
 }
 
-// getFields shows every group in which the subscriber has something. Of a
-// historical group it shows the newest entry alone (assumed).
+// getFields shows every group in which the subscriber has something; see
+// HistoricalLayout for the historical ones.
 func getFields(c *call, s *subscriber) reply {
+	c.srv.mu.RLock()
+	layout := c.srv.layout
+	c.srv.mu.RUnlock()
 	groups := []any{}
 	for _, g := range c.acc.groups {
-		e := s.newest(g)
-		if e == nil {
+		entries := s.of(g)
+		if len(entries) == 0 {
 			continue
 		}
-		fields := make([]any, 0, len(e.values))
-		for _, v := range e.values {
-			fields = append(fields, map[string]any{"id": v.field.id, "name": v.field.name, "type": v.field.typ, "value": plain(v.data)})
+		slices.Reverse(entries)
+		group := func(fields any) {
+			groups = append(groups, map[string]any{"id": g.id, "name": g.name, "historical": g.historical, "fields": fields})
 		}
-		groups = append(groups, map[string]any{"id": g.id, "name": g.name, "historical": g.historical, "fields": fields})
+		switch {
+		case !g.historical || layout == HistoricalNewest:
+			group(entries[0].fieldsJSON())
+		case layout == HistoricalGroups:
+			for _, e := range entries {
+				group(e.fieldsJSON())
+			}
+		case layout == HistoricalLists:
+			lists := make([]any, 0, len(entries))
+			for _, e := range entries {
+				lists = append(lists, e.fieldsJSON())
+			}
+			group(lists)
+		default:
+			byID := map[string]any{}
+			for _, e := range entries {
+				byID[strconv.FormatInt(e.id, 10)] = e.fieldsJSON()
+			}
+			group(byID)
+		}
 	}
 	return jsonReply(http.StatusOK, map[string]any{"groups": groups})
+}
+
+func (e *entry) fieldsJSON() []any {
+	fields := make([]any, 0, len(e.values))
+	for _, v := range e.values {
+		fields = append(fields, map[string]any{"id": v.field.id, "name": v.field.name, "type": v.field.typ, "value": plain(v.data)})
+	}
+	return fields
+}
+
+// listSegments shows that there are none: a segment is made in Rule's own pages.
+func listSegments(c *call) reply {
+	_, _, meta, refused := c.page(0)
+	if refused != nil {
+		return *refused
+	}
+	return jsonReply(http.StatusOK, map[string]any{"segments": []any{}, "meta": meta})
 }

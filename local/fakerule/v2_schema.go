@@ -70,7 +70,7 @@ func (g *group) json() map[string]any {
 		fields = append(fields, map[string]any{"id": f.id, "name": f.name, "type": f.typ})
 	}
 	return map[string]any{
-		"id": g.id, "name": g.name, "created_at": stamp(g.created), "updated_at": stamp(g.updated), "fields": fields,
+		"id": g.id, "name": g.name, "created_at": stampV2(g.created), "updated_at": stampV2(g.updated), "fields": fields,
 	}
 }
 

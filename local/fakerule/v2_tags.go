@@ -51,7 +51,7 @@ func deleteTag(c *call, s *subscriber) reply {
 func (t *tag) json() map[string]any {
 	return map[string]any{
 		"id": t.id, "name": t.name, "description": orNull(t.description),
-		"created_at": stamp(t.created), "updated_at": stamp(t.updated),
+		"created_at": stampV2(t.created), "updated_at": stampV2(t.updated),
 	}
 }
 

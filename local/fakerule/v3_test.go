@@ -156,7 +156,7 @@ func TestSuppressionsV3(t *testing.T) {
 	equal(t, "lifted whoever made it, marketing only", sources(), map[string]string{"campaign text_message": "api", "transactional email": "api"})
 
 	for name, err := range map[string]error{
-		"source":     r.Suppress(key, id, "email", "bounce"),
+		"source":     r.Suppress(key, id, "email", "weather"),
 		"message":    r.Suppress(key, id, "sms", "user"),
 		"subscriber": r.Suppress(key, 5, "email", "user"),
 		"key":        r.Suppress("other-key", id, "email", "user"),
