@@ -36,6 +36,7 @@ func TestSeed(t *testing.T) {
 	equal(t, "people", got, map[string]string{
 		"Ett": "kund.ett@example.com +46701740605", "Två": " +46701740606",
 		"Tre": "kund.tre@example.com ", "Fyra": "kund.fyra@example.com +46701740608",
+		"": "kund.webb@example.com +46701740604", // never at a till
 	})
 	ett, _ := r.Subscriber(key, 255934461)
 	for name, want := range map[string]fakerule.Field{
@@ -48,6 +49,16 @@ func TestSeed(t *testing.T) {
 			t.Errorf("%s: got %+v, want %+v", name, f, want)
 		}
 	}
+	// What WooCommerce leaves: an order for each of its states, the last of them
+	// without a date, and a cart without a number.
+	web := r.Entries(key, 255934465, "Order")
+	var numbers, dates []string
+	for _, e := range web {
+		numbers, dates = append(numbers, e.Value("Number")), append(dates, e.Value("Date"))
+	}
+	equal(t, "a web shop's numbers", numbers, []string{"", "5001", "5001", "5001"})
+	equal(t, "dates", dates, []string{"", "2026-02-10 21:04:58", "2026-02-10 21:04:58", ""})
+	equal(t, "payment", web[1].Value("PaymentMethod"), `["klarna_payments"]`)
 	equal(t, "orders", orders(r, 255934461), []string{"10001", "10007"})
 	equal(t, "no automation fired", len(r.Automations(key)), 0)
 	if id := r.upsert(`{"subscribers":{"email":"ny@example.com"}}`); id != 255934501 {
@@ -85,7 +96,7 @@ func TestLoadRefusesMistakes(t *testing.T) {
 			if err := r.Load(strings.NewReader(file)); err == nil {
 				t.Error("got no error")
 			}
-			equal(t, "nothing changed", len(r.Subscribers(key)), 4)
+			equal(t, "nothing changed", len(r.Subscribers(key)), 5)
 			equal(t, "no new account", r.AccountID("k2"), "")
 		})
 	}
@@ -110,7 +121,7 @@ func TestResetIsBackAtWhatWasLoaded(t *testing.T) {
 	r.BlockFor(key, time.Hour)
 	got := r.see("POST", "/_reset")
 	equal(t, "status", got.status, 303)
-	equal(t, "subscribers", len(r.Subscribers(key)), 4)
+	equal(t, "subscribers", len(r.Subscribers(key)), 5)
 	equal(t, "automations", len(r.Automations(key)), 0)
 	equal(t, "requests", len(r.Requests()), 0)
 	r.must("GET", "/v2/tags", "") // not blocked any more

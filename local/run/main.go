@@ -15,6 +15,7 @@ import (
 	"net/http"
 	"os"
 	"os/signal"
+	"slices"
 	"strconv"
 	"sync"
 	"syscall"
@@ -29,6 +30,7 @@ import (
 	"sitoo-rule/local/queue"
 	"sitoo-rule/local/stack"
 	"sitoo-rule/local/template"
+	"sitoo-rule/shared/customer"
 	"sitoo-rule/shared/rule"
 	"sitoo-rule/shared/sqsqueue"
 	"sitoo-rule/shared/worker"
@@ -248,10 +250,14 @@ func serve(ctx context.Context, group *sync.WaitGroup, l net.Listener, h http.Ha
 	})
 }
 
-// customersOf makes Rule's made-up people the shop's customers.
+// customersOf makes those of Rule's made-up people the shop's customers who have
+// been at a till: the tag says who has.
 func customersOf(list []fakerule.Subscriber) []fakesitoo.Customer {
 	var out []fakesitoo.Customer
 	for _, s := range list {
+		if !slices.Contains(s.Tags, customer.Tag) {
+			continue
+		}
 		text := func(field string) string { f, _ := s.Field(field); return f.Value }
 		out = append(out, fakesitoo.Customer{
 			ContactID: strconv.FormatInt(s.ID, 10), Email: s.Email, Phone: s.Phone,
