@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"crypto/rand"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"net/http"
 	"slices"
@@ -16,7 +17,8 @@ func (s *Server) switches(mux *http.ServeMux) {
 	mux.HandleFunc("GET /_accounts", s.serveAccounts)
 	mux.HandleFunc("POST /_accounts", command(s.makeAccount))
 	mux.HandleFunc("POST /_keys", command(s.makeKey))
-	mux.HandleFunc("POST /_keys/revoke", command(s.revokeKey))
+	mux.HandleFunc("POST /_keys/revoke", command(s.setRevoked(true)))
+	mux.HandleFunc("POST /_keys/accept", command(s.setRevoked(false)))
 	mux.HandleFunc("POST /_details", command(s.changeDetails))
 	mux.HandleFunc("POST /_historical", command(s.changeLayout))
 }
@@ -92,18 +94,24 @@ func (s *Server) makeKey(in keyIn) (any, error) {
 	return madeKey{k.acc.id, k.secret}, nil
 }
 
-// revokeIn names a key by itself or by its id.
-type revokeIn struct {
+// keyRef names a key by itself or by its id.
+type keyRef struct {
 	Key string `json:"key"`
 	ID  int    `json:"id"`
 }
 
-func (s *Server) revokeKey(in revokeIn) (any, error) {
-	for _, k := range s.keysOf(func(k *apiKey) bool { return k.secret == in.Key || k.id == in.ID }) {
-		s.RevokeKey(k.secret)
-		return map[string]int{"account_id": k.acc.id, "id": k.id}, nil
+func (s *Server) setRevoked(revoked bool) func(keyRef) (any, error) {
+	return func(in keyRef) (any, error) {
+		s.mu.Lock()
+		defer s.mu.Unlock()
+		for _, k := range s.keys {
+			if k.secret == in.Key || k.id == in.ID {
+				k.revoked = revoked
+				return map[string]int{"account_id": k.acc.id, "id": k.id}, nil
+			}
+		}
+		return nil, errors.New("there is no such key: give key or id")
 	}
-	return nil, fmt.Errorf("there is no such key: give key or id")
 }
 
 type detailsIn struct {

@@ -141,7 +141,7 @@ type Options struct {
 //	GET  /_accounts     [{account_id, name, company, ..., details, keys: [{id, name, key (masked), revoked}]}]
 //	POST /_accounts     {"account_id": 43, "name": "...", "key": "..."} -> {"account_id": 43, "key": "..."}
 //	POST /_keys         {"account_id": 42, "name": "...", "key": "..."} -> {"account_id": 42, "key": "..."}
-//	POST /_keys/revoke  {"key": "..."} or {"id": 7}
+//	POST /_keys/revoke  {"key": "..."} or {"id": 7}; POST /_keys/accept takes it back
 //	POST /_details      {"account_id": 42, "details": {"status": 403}}
 //	POST /_historical   {"layout": "newest"}, or "groups", "lists", "object"
 //
