@@ -15,13 +15,14 @@ var pageHTML string
 
 var pageTemplate = template.Must(template.New("page").Parse(pageHTML))
 
-// newest is how many orders the page shows.
-const newest = 50
+// What the page shows at the most: orders, and customers to sell to.
+const newest, maxChoices = 50, 25
 
 // shown is an order as the page shows it.
 type shown struct {
 	ID, Date, What, Customer, Contact, Total, Receipt string
 	Link                                              string
+	Returnable                                        bool // the page has a button to give it back
 }
 
 // servePage shows the newest orders and how to call the API.
@@ -37,15 +38,13 @@ func (s *Server) servePage(w http.ResponseWriter, r *http.Request) {
 	var buf bytes.Buffer
 	err := pageTemplate.Execute(&buf, map[string]any{
 		"Host": r.Host, "Account": s.o.AccountID, "APIID": s.o.APIID, "Password": s.o.Password,
-		"Connector": s.o.Connector, "Total": total, "Orders": rows,
+		"Connector": s.o.Connector, "Total": total, "Orders": rows, "Customers": s.o.Customers[:min(len(s.o.Customers), maxChoices)],
 	})
 	if err != nil {
 		send(w, failed(http.StatusInternalServerError, err.Error()), nil)
 		return
 	}
-	h := http.Header{}
-	h.Set("Content-Type", "text/html; charset=utf-8")
-	send(w, answer{status: http.StatusOK, header: h, body: buf.Bytes()}, nil)
+	send(w, forPeople("text/html; charset=utf-8", buf.Bytes()), nil)
 }
 
 func (s *Server) show(e entry) shown {
@@ -53,8 +52,8 @@ func (s *Server) show(e entry) shown {
 		ID:      strconv.FormatInt(e.id, 10),
 		Date:    time.Unix(e.date, 0).UTC().Format("2006-01-02 15:04"),
 		What:    what(e),
-		Receipt: e.receiptID,
-		Link:    "/v2/accounts/" + strconv.FormatInt(s.o.AccountID, 10) + "/sites/" + strconv.FormatInt(e.eshopID, 10) + "/orders/" + strconv.FormatInt(e.id, 10) + ".json",
+		Receipt: e.receiptID, Returnable: what(e) == "finished",
+		Link: "/v2/accounts/" + strconv.FormatInt(s.o.AccountID, 10) + "/sites/" + strconv.FormatInt(e.eshopID, 10) + "/orders/" + strconv.FormatInt(e.id, 10) + ".json",
 	}
 	// Read back from the JSON, as an order that was added is nothing else.
 	// What has another type than expected is left out.

@@ -117,6 +117,7 @@ func run(ctx context.Context, getenv func(string) string, out, logs io.Writer) e
 		sitoo := fakesitoo.New(fakesitoo.Options{Orders: orders, Customers: customers, Connector: apiURL, Token: key})
 		serve(ctx, &group, l, sitoo)
 		say("Sitoo (stand-in)   http://%s   a made-up shop; sells with POST /_sell", l.Addr())
+		say("Till (stand-in)    http://%s/till   open it: what a cashier sees", l.Addr())
 	} else {
 		say("Sitoo              %s", getenv("SITOO_URL"))
 	}
