@@ -7,6 +7,7 @@ import (
 	"html/template"
 	"net/http"
 	"strconv"
+	"strings"
 	"time"
 )
 
@@ -52,8 +53,8 @@ func (s *Server) show(e entry) shown {
 		ID:      strconv.FormatInt(e.id, 10),
 		Date:    time.Unix(e.date, 0).UTC().Format("2006-01-02 15:04"),
 		What:    what(e),
-		Receipt: e.receiptID, Returnable: what(e) == "finished",
-		Link: "/v2/accounts/" + strconv.FormatInt(s.o.AccountID, 10) + "/sites/" + strconv.FormatInt(e.eshopID, 10) + "/orders/" + strconv.FormatInt(e.id, 10) + ".json",
+		Receipt: e.receiptID,
+		Link:    "/v2/accounts/" + strconv.FormatInt(s.o.AccountID, 10) + "/sites/" + strconv.FormatInt(e.eshopID, 10) + "/orders/" + strconv.FormatInt(e.id, 10) + ".json",
 	}
 	// Read back from the JSON, as an order that was added is nothing else.
 	// What has another type than expected is left out.
@@ -67,6 +68,7 @@ func (s *Server) show(e entry) shown {
 		_ = json.Unmarshal(data, &o)
 	}
 	out.Total = o.Total + " " + o.Currency
+	out.Returnable = what(e) == "finished" && !strings.HasPrefix(o.Total, "-")
 	out.Contact = o.Additional["customcrm-contactid"]
 	for _, part := range []string{o.NameFirst, o.NameLast, o.Email, o.Phone} {
 		if part != "" {
