@@ -355,3 +355,27 @@ func TestTillPage(t *testing.T) {
 		}
 	}
 }
+
+// The commands of docs/stand-ins.md work, word for word.
+func TestStandInsPage(t *testing.T) {
+	t.Chdir("../..")
+	text, err := os.ReadFile("docs/stand-ins.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	ports := addresses(begin(t, nil))
+	address := strings.NewReplacer("127.0.0.1:3001", ports["Rule"], "127.0.0.1:3002", ports["Sitoo"])
+	commands := 0
+	for line := range strings.Lines(string(text)) {
+		if line = strings.TrimSpace(line); !strings.HasPrefix(line, "curl ") {
+			continue
+		}
+		commands++
+		if status, body := curl(t, address.Replace(line)); status != 200 {
+			t.Errorf("%s\nstatus %d: %.300s", line, status, body)
+		}
+	}
+	if commands < 14 {
+		t.Errorf("the page has %d commands", commands)
+	}
+}
