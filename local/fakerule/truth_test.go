@@ -186,3 +186,47 @@ func TestThereAreNoSegments(t *testing.T) {
 	sameJSON(t, r.must("GET", "/v2/segments", "").body, `{"segments":[],"meta":{"next":null}}`)
 	equal(t, "limit", r.do("GET", "/v2/segments?limit=101", "").status, 400)
 }
+
+// Each of the eleven is an account with a key of its own, so that one's types do
+// not decide another's.
+func TestWebShopsLeaveWhatTheirIntegrationsWrite(t *testing.T) {
+	t.Parallel()
+	r := newRig(t, fakerule.Options{})
+	for _, load := range []func() error{func() error { return r.Load(fakerule.WebShops()) }, r.Reset} {
+		if err := load(); err != nil {
+			t.Fatal(err)
+		}
+		for k, want := range map[string]string{ // the number, or none, of each entry in order
+			"woocommerce": "5001 5001 5001", "woocommerce-next": "- 5002", "magento-2": "000000123 000000123", "magento-1": "100000007 100000123",
+			"shopify": "- #1042 #1042", "centra": "20177 20177 20177", "norce": "80042", "kodmyran": "3007", "geins": "9001", "prestashop": "XKBKNABJK", "bookzen": "",
+		} {
+			people := r.Subscribers("webshop-" + k)
+			if len(people) != 1 || people[0].Email != "kund.webb@example.com" {
+				t.Fatalf("%s: %+v", k, people)
+			}
+			var numbers []string
+			for _, e := range r.Entries("webshop-"+k, people[0].ID, "Order") {
+				number := "-"
+				for _, name := range []string{"Number", "IncrementId", "Id"} {
+					if v := e.Value(name); v != "" {
+						number = v
+					}
+				}
+				numbers = append(numbers, number)
+			}
+			equal(t, k, strings.Join(numbers, " "), want)
+		}
+	}
+	equal(t, "accounts", len(r.Accounts()), 12)
+	equal(t, "the company", r.Accounts()[5].Company, "Shopify-butiken AB")
+	equal(t, "the demo shop has none of it", len(r.Subscribers(key)), 0)
+	equal(t, "a booking", r.Entries("webshop-bookzen", 255940011, "Booking")[0].Value("BookingRef"), "BZ-77")
+	if r.Load(strings.NewReader(`{"accounts":[{"key":"a","account":{"account_id":77}},{"key":"b","account":{"account_id":42}}]}`)) == nil || r.AccountID("a") != "" {
+		t.Error("an account id that is taken was accepted, or half of the file")
+	}
+	r.RevokeKey("webshop-norce")
+	if err := r.Reset(); err != nil {
+		t.Fatal(err)
+	}
+	equal(t, "a revoked key stays revoked", r.as("webshop-norce", "GET", "/v2/tags", "").status, 401)
+}
