@@ -153,7 +153,7 @@ func (s *Server) serveReset(w http.ResponseWriter, r *http.Request) {
 
 type pageData struct {
 	Query       string // what is looked for, "" for nothing
-	Accounts    []accountLink
+	Accounts    []accountChoice
 	Account     accountView
 	Automations []firedView // newest first
 	Requests    []Request   // newest first
@@ -169,9 +169,9 @@ type firedView struct {
 	Who, URL string
 }
 
-type accountLink struct {
-	Label, URL string
-	Current    bool
+type accountChoice struct {
+	ID, Company string
+	Current     bool
 }
 
 // openAll is up to how many subscribers a page shows with their fields open;
@@ -226,7 +226,7 @@ func (s *Server) pageData(q url.Values) pageData {
 		d.Open = openAll
 	}
 	for _, a := range accounts {
-		d.Accounts = append(d.Accounts, accountLink{Label: a.name() + " (" + a.info.Company + ")", URL: link(a.name(), "", 1), Current: a == chosen})
+		d.Accounts = append(d.Accounts, accountChoice{ID: a.name(), Company: a.info.Company, Current: a == chosen})
 	}
 	if number > 1 {
 		d.Prev = link(v.ID, wanted, min(number-1, d.Pages))

@@ -81,6 +81,7 @@
   let typing;
   query.addEventListener("input", () => { clearTimeout(typing); typing = setTimeout(find, 200); });
   query.form.addEventListener("submit", (e) => { e.preventDefault(); find(); });
+  document.getElementById("account").addEventListener("change", (e) => { location.search = new URLSearchParams({ account: e.target.value }); });
   live.addEventListener("click", () => {
     on = !on;
     live.setAttribute("aria-pressed", String(on));

@@ -92,6 +92,11 @@ func run(ctx context.Context, getenv func(string) string, out, logs io.Writer) e
 		if err := known.Load(seed); err != nil {
 			return fmt.Errorf("%s%w", from, err)
 		}
+		if from == "" {
+			if err := known.Load(fakerule.WebShops()); err != nil {
+				return err
+			}
+		}
 		l, err := listen(cmp.Or(getenv("RULE_PORT"), "3001"))
 		if err != nil {
 			return err
