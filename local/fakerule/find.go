@@ -6,7 +6,7 @@ import (
 	"strings"
 )
 
-// finder returns what says whether a subscriber has what somebody looks for: the
+// finder returns what says whether a subscriber has what is looked for: the
 // phone number in any spelling, or every word of it somewhere in the email
 // address, phone number, ids and texts, without regard to case.
 func finder(wanted string) func(*subscriber) bool {

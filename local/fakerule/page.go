@@ -29,7 +29,7 @@ const (
 
 // controlHandler serves what is for people and not part of Rule's API.
 func (s *Server) controlHandler() http.Handler {
-	// Parsed when somebody looks: most servers live in a test and never show it.
+	// Parsed at the first look: most servers live in a test and never show it.
 	page := sync.OnceValue(func() *template.Template {
 		return template.Must(template.New("page").Funcs(template.FuncMap{
 			"local":  func(t time.Time) string { return t.In(stockholm).Format(time.DateTime) },
@@ -51,7 +51,7 @@ func (s *Server) controlHandler() http.Handler {
 	mux.HandleFunc("GET /_state", s.serveState)
 	mux.HandleFunc("POST /_reset", s.serveReset)
 	s.switches(mux)
-	// A page of somebody else's must not be able to empty the account.
+	// Another host's page must not be able to empty the account.
 	return http.NewCrossOriginProtection().Handler(mux)
 }
 
@@ -123,7 +123,7 @@ func (s *Server) view(a *account, wanted string, by func(x, y *subscriber) int, 
 
 func byID(x, y *subscriber) int { return cmp.Compare(x.id, y.id) }
 
-// newestFirst puts on top whoever something happened to last.
+// newestFirst puts on top the subscriber that changed last.
 func newestFirst(x, y *subscriber) int {
 	return cmp.Or(y.updated.Compare(x.updated), cmp.Compare(x.id, y.id))
 }

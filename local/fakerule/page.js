@@ -1,5 +1,5 @@
 "use strict";
-// Keeps the page up to date without loading it anew: what has changed is taken
+// Keeps the page up to date without a full reload: what has changed is taken
 // from the server's next answer, and all else, what is open or typed, stays.
 (() => {
   const pause = 2000; // ms between two looks

@@ -1,6 +1,6 @@
 "use strict";
 // Sells and gives back at a press, and keeps the list of orders up to date
-// without loading the page anew.
+// without a full reload.
 (() => {
   const said = document.getElementById("said");
   let timer;
