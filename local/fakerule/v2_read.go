@@ -6,6 +6,7 @@ import (
 	"slices"
 	"strconv"
 	"time"
+	_ "time/tzdata" // the zone of Rule's times, also on a machine without a time zone database
 )
 
 func orNull(s string) any {
