@@ -58,6 +58,7 @@ lint: $(VENV)/.installed ## Check formatting, vet, staticcheck and the template
 	$(TOOL) staticcheck ./...
 	$(VENV)/bin/cfn-lint template.yaml
 	$(SAM) validate --lint
+	$(VENV)/bin/python .ci/transformed
 
 .PHONY: invoke
 invoke: ## Start one function with one event, by hand: make invoke FN=contact-find EVENT=events/contact-find/found-by-phone.json
