@@ -19,13 +19,13 @@ const (
 
 // compound is a compound file: streams, in chains of sectors.
 type compound struct {
-	body     []byte
-	size     int      // of a sector
-	fat      []uint32 // the sector after each
-	miniFAT  []uint32 // the same for the small sectors, of which small streams are
-	mini     []byte   // what the small sectors are in
-	cutoff   int      // how large a stream is too large for small sectors
-	children []entry
+	body    []byte
+	size    int      // of a sector
+	fat     []uint32 // the sector after each
+	miniFAT []uint32 // the same for the small sectors, of which small streams are
+	mini    []byte   // what the small sectors are in
+	cutoff  int      // how large a stream is too large for small sectors
+	entries []entry
 }
 
 // entry is a stream or a storage.
@@ -34,6 +34,10 @@ type entry struct {
 	kind  byte
 	start uint32
 	size  int
+	// The entries before and after it in the same storage, and one in it itself,
+	// by number.
+	left, right, child uint32
+	inner              bool // in another storage than the root
 }
 
 // Kinds of entries.
@@ -89,8 +93,10 @@ func openCompound(body []byte) (*compound, error) {
 		n := int(le.Uint16(dir[64:])) - 2
 		e := entry{kind: dir[66], start: le.Uint32(dir[116:]), size: int(le.Uint32(dir[120:]))}
 		if e.kind != storageEntry && e.kind != streamEntry && e.kind != rootEntry || n < 0 || n > 62 {
+			c.entries = append(c.entries, entry{})
 			continue
 		}
+		e.left, e.right, e.child = le.Uint32(dir[68:]), le.Uint32(dir[72:]), le.Uint32(dir[76:])
 		units := make([]uint16, n/2)
 		for i := range units {
 			units[i] = le.Uint16(dir[2*i:])
@@ -101,8 +107,9 @@ func openCompound(body []byte) (*compound, error) {
 				return nil, err
 			}
 		}
-		c.children = append(c.children, e)
+		c.entries = append(c.entries, e)
 	}
+	c.nest()
 	if at := le.Uint32(body[60:]); at <= maxSector {
 		table, err := c.chain(at)
 		if err != nil {
@@ -141,10 +148,41 @@ func (c *compound) chain(at uint32) ([]byte, error) {
 	return b.Bytes(), nil
 }
 
-// find returns the first entry of a name.
+// nest finds out which entries are in another storage than the root, as those of
+// an object are that is embedded: a chart, a document, another workbook. What no
+// storage has, in a directory that is damaged, counts as the root's.
+func (c *compound) nest() {
+	seen := make([]bool, len(c.entries))
+	walk := func(from uint32, inner bool) {
+		for next := []uint32{from}; len(next) > 0; {
+			n := next[len(next)-1]
+			next = next[:len(next)-1]
+			if n == 0 || n >= uint32(len(seen)) || seen[n] {
+				continue
+			}
+			seen[n] = true
+			e := &c.entries[n]
+			e.inner = inner
+			next = append(next, e.left, e.right)
+			if inner {
+				next = append(next, e.child)
+			}
+		}
+	}
+	if len(c.entries) > 0 {
+		walk(c.entries[0].child, false)
+	}
+	for _, e := range c.entries {
+		if e.kind == storageEntry {
+			walk(e.child, true)
+		}
+	}
+}
+
+// find returns the first entry of a name in the root.
 func (c *compound) find(name string) (entry, bool) {
-	for _, e := range c.children {
-		if e.name == name && e.kind != rootEntry {
+	for _, e := range c.entries {
+		if e.name == name && !e.inner && (e.kind == streamEntry || e.kind == storageEntry) {
 			return e, true
 		}
 	}

@@ -40,21 +40,42 @@ func readXLS(body []byte) (Sheet, error) {
 		}
 	}
 	entry, ok := c.find("workbook")
+	if !ok { // Excel 95 called it so, and so do some who write what is newer
+		entry, ok = c.find("book")
+	}
 	if !ok {
-		if _, old := c.find("book"); old {
-			return Sheet{}, errOldXLS
-		}
 		return Sheet{}, fault.New(fault.Invalid, "The file holds no workbook. %s", expected)
 	}
 	stream, err := c.stream(entry)
 	if err != nil {
 		return Sheet{}, damaged(err)
 	}
+	return readStream(stream)
+}
+
+// bareWorkbook says whether a file begins as the stream of a workbook does, of
+// which it is not in a compound file. Before Excel 5 it never was.
+func bareWorkbook(body []byte) bool {
+	if len(body) < 6 || body[0] != recBOF&0xff || body[3] != 0 {
+		return false
+	}
+	switch body[1] { // the version, and how long the record is
+	case 0, 2, 4:
+		return 4 <= body[2] && body[2] <= 6
+	case recBOF >> 8:
+		return body[2] == 8 || body[2] == 16
+	}
+	return false
+}
+
+// readStream reads the stream of a workbook.
+func readStream(stream []byte) (Sheet, error) {
 	x := xls{stream: stream}
 	if err := x.globals(); err != nil {
 		return Sheet{}, err
 	}
-	var b builder
+	b := builder{others: x.others}
+	b.named(x.name)
 	if err := x.read(&b); err != nil {
 		return Sheet{}, err
 	}
@@ -87,6 +108,8 @@ const (
 type xls struct {
 	stream   []byte
 	sheet    int // where the first visible worksheet begins, 0 if there is none
+	name     string
+	others   int // worksheets that are visible, too
 	from1904 bool
 	own      map[uint16]format // number formats of the file's own
 	formats  []format          // by the number of a cell's XF record
@@ -118,6 +141,8 @@ func (x *xls) record(at int) (id uint16, data []byte, next int, ok bool) {
 func (x *xls) globals() error {
 	id, data, at, ok := x.record(0)
 	switch {
+	case len(x.stream) > 1 && x.stream[0] == recBOF&0xff && x.stream[1] < recBOF>>8: // of Excel 2 to 4
+		return errOldXLS
 	case !ok || id&0xff != recBOF&0xff || len(data) < 2:
 		return damaged(errors.New("the workbook has no beginning"))
 	case id != recBOF || binary.LittleEndian.Uint16(data) != 0x0600:
@@ -163,8 +188,12 @@ func (x *xls) globals() error {
 			switch hidden, kind := data[4]&3 != 0, data[5]; {
 			case kind == 1, kind == 6: // a sheet of macros, a module
 				return errMacros
-			case kind == 0 && !hidden && x.sheet == 0:
+			case kind != 0 || hidden:
+			case x.sheet != 0:
+				x.others++
+			default:
 				x.sheet = int(binary.LittleEndian.Uint32(data))
+				x.name = sheetName(data[6:])
 			}
 		case recSST:
 			segments := [][]byte{data}
@@ -182,6 +211,15 @@ func (x *xls) globals() error {
 	}
 }
 
+// sheetName reads the name of a sheet: a text whose length is one byte.
+func sheetName(data []byte) string {
+	if len(data) == 0 {
+		return ""
+	}
+	name, _ := newTexts([]byte{data[0], 0}, data[1:]).next()
+	return name
+}
+
 // texts reads the texts that cells refer to by number.
 func (x *xls) texts(segments [][]byte) error {
 	if len(segments[0]) < 8 {
@@ -191,7 +229,12 @@ func (x *xls) texts(segments [][]byte) error {
 	segments[0] = segments[0][8:]
 	texts := newTexts(segments...)
 	x.shared = nil
-	for range count { // each is three bytes or more, whatever their number is said to be
+	// Each is three bytes or more, whatever their number is said to be: some
+	// writers count the cells.
+	for range count {
+		if texts.done() {
+			break
+		}
 		s, ok := texts.next()
 		if !ok {
 			return damaged(errors.New("the texts are cut off"))
@@ -359,6 +402,11 @@ func (t *texts) take(n int) []byte {
 	b := t.segments[0][:n]
 	t.segments[0] = t.segments[0][n:]
 	return b
+}
+
+// done says whether nothing is left.
+func (t *texts) done() bool {
+	return !slices.ContainsFunc(t.segments, func(b []byte) bool { return len(b) > 0 })
 }
 
 // skip goes past n bytes.

@@ -5,8 +5,10 @@ import (
 	"bytes"
 	"errors"
 	"io"
+	"iter"
 	"strconv"
 	"strings"
+	"unicode/utf16"
 	"unicode/utf8"
 
 	"sitoo-rule/shared/fault"
@@ -46,6 +48,9 @@ const (
 )
 
 // scanner reads the XML of a part token by token, without the names' prefixes.
+// What is not of the namespace of the part's first element is an extension, which
+// may use the names of the format's own elements for other things: its names
+// begin with a colon.
 // It is several times as fast as encoding/xml, which a file at the limits keeps
 // busy for longer than a caller waits, and it never holds more than a token of
 // maxToken bytes. Document types, which no workbook has, are refused. What is
@@ -59,11 +64,24 @@ type scanner struct {
 	names  map[string]string
 	long   []byte // a token that is not all in the buffer of in
 
+	spaces []namespace // that have been declared around what comes next
+	own    string      // the namespace of the first element
+
 	// Of the token at hand; the bytes are valid until the next one.
 	name  string // of an element
 	attrs []byte
 	text  []byte
 }
+
+// namespace is what a prefix means from an element on, until that ends.
+type namespace struct {
+	depth       int // of the element
+	prefix, uri string
+}
+
+// maxSpaces is how many namespaces may be declared at a time. It bounds the
+// time that looking them up takes.
+const maxSpaces = 100
 
 // newScanner returns a scanner of r that keeps to b. in is what it reads with.
 func newScanner(in *bufio.Reader, r io.Reader, b *budget) *scanner {
@@ -127,8 +145,10 @@ func (s *scanner) next() (kind, error) {
 				return 0, err
 			}
 			if bytes.HasPrefix(what, []byte("?xml ")) {
-				if e := attribute(what[5:len(what)-2], "encoding"); e != "" && !strings.EqualFold(e, "utf-8") {
-					return 0, errors.New("a part is not UTF-8")
+				for key, value := range attributes(what[5 : len(what)-2]) {
+					if string(key) == "encoding" && !bytes.EqualFold(value, []byte("utf-8")) {
+						return 0, errors.New("a part is not UTF-8")
+					}
 				}
 			}
 		case '!':
@@ -140,7 +160,8 @@ func (s *scanner) next() (kind, error) {
 			if err != nil {
 				return 0, err
 			}
-			return end, s.leave(s.intern(bytes.TrimRight(name[1:len(name)-1], " \t\r\n")))
+			name = bytes.TrimRight(name[1:len(name)-1], " \t\r\n")
+			return end, s.leave(s.intern(name[bytes.IndexByte(name, ':')+1:]))
 		default:
 			return start, s.enter()
 		}
@@ -201,15 +222,57 @@ func (s *scanner) enter() error {
 	if n < 0 {
 		n = len(tag)
 	}
-	s.name, s.attrs = s.intern(tag[:n]), tag[n:]
+	s.attrs = tag[n:]
 	if s.budget.elements--; s.budget.elements < 0 {
 		return errElements
 	}
 	if len(s.path) == maxDepth {
 		return errors.New("a part is nested too deeply")
 	}
+	if err := s.declare(); err != nil {
+		return err
+	}
+	prefix, name, ok := bytes.Cut(tag[:n], []byte(":"))
+	if !ok {
+		prefix, name = nil, prefix
+	}
+	uri := s.space(prefix)
+	if len(s.path) == 0 {
+		s.own = uri
+	}
+	if s.name = s.intern(name); uri != s.own {
+		s.name = s.intern(append([]byte(":"), name...))
+	}
 	s.path = append(s.path, s.name)
 	return nil
+}
+
+// declare notes the namespaces that the element at hand declares.
+func (s *scanner) declare() error {
+	if !bytes.Contains(s.attrs, []byte("xmlns")) { // as that of nearly every one
+		return nil
+	}
+	for key, value := range attributes(s.attrs) {
+		prefix, ok := bytes.CutPrefix(key, []byte("xmlns"))
+		if !ok || len(prefix) > 0 && prefix[0] != ':' {
+			continue
+		}
+		if len(s.spaces) == maxSpaces {
+			return errors.New("a part declares too many namespaces")
+		}
+		s.spaces = append(s.spaces, namespace{len(s.path), string(bytes.TrimPrefix(prefix, []byte(":"))), unquoted(value)})
+	}
+	return nil
+}
+
+// space returns the namespace of a prefix. One that is not declared is its own.
+func (s *scanner) space(prefix []byte) string {
+	for i := len(s.spaces) - 1; i >= 0; i-- {
+		if s.spaces[i].prefix == string(prefix) {
+			return s.spaces[i].uri
+		}
+	}
+	return string(prefix)
 }
 
 // startTag reads up to and with the ">" that is not in an attribute.
@@ -257,16 +320,18 @@ func quoteAfter(quote byte, b []byte) byte {
 // leave ends the element at hand.
 func (s *scanner) leave(name string) error {
 	n := len(s.path)
-	if n == 0 || s.path[n-1] != name {
+	if n == 0 || strings.TrimPrefix(s.path[n-1], ":") != strings.TrimPrefix(name, ":") {
 		return errors.New("an element of a part ends that has not begun")
 	}
-	s.name, s.path = name, s.path[:n-1]
+	s.name, s.path = s.path[n-1], s.path[:n-1]
+	for i := len(s.spaces); i > 0 && s.spaces[i-1].depth == n-1; i-- {
+		s.spaces = s.spaces[:i-1]
+	}
 	return nil
 }
 
-// intern returns a name without its prefix, as a string that is allocated once.
+// intern returns a name as a string that is allocated once.
 func (s *scanner) intern(b []byte) string {
-	b = b[bytes.IndexByte(b, ':')+1:]
 	name, ok := s.names[string(b)]
 	if !ok {
 		name = string(b)
@@ -278,27 +343,58 @@ func (s *scanner) intern(b []byte) string {
 }
 
 // attr returns an attribute of the element at hand, "" if it has none of that
-// name.
-func (s *scanner) attr(name string) string { return attribute(s.attrs, name) }
-
-// attribute returns the attribute of a name without its prefix.
-func attribute(attrs []byte, name string) string {
-	for {
-		key, rest, _ := bytes.Cut(attrs, []byte("="))
-		rest = bytes.TrimLeft(rest, " \t\r\n")
-		if len(rest) == 0 || rest[0] != '"' && rest[0] != '\'' {
-			return ""
+// name. One with a prefix is an extension's.
+func (s *scanner) attr(name string) string {
+	for key, value := range attributes(s.attrs) {
+		if string(key) == name {
+			return unquoted(value)
 		}
-		value, rest, _ := bytes.Cut(rest[1:], rest[:1])
-		key = bytes.TrimSpace(key)
-		if string(key[bytes.IndexByte(key, ':')+1:]) == name {
-			if text, err := decodeXML(value); err == nil {
-				value = text
-			}
-			return string(value)
-		}
-		attrs = rest
 	}
+	return ""
+}
+
+// relation returns the id of what the element at hand refers to: the attribute
+// id of the namespace of relationships, whatever its prefix, or else one of no
+// namespace that is known.
+func (s *scanner) relation() (id string) {
+	for key, value := range attributes(s.attrs) {
+		prefix, name, ok := bytes.Cut(key, []byte(":"))
+		switch {
+		case !ok && string(key) == "id", ok && string(name) == "id" && id == "":
+			id = unquoted(value)
+		}
+		if ok && string(name) == "id" && strings.HasSuffix(s.space(prefix), "/relationships") {
+			return unquoted(value)
+		}
+	}
+	return id
+}
+
+// attributes yields the names of attributes, with their prefixes, and the values
+// as they are written.
+func attributes(attrs []byte) iter.Seq2[[]byte, []byte] {
+	return func(yield func(key, value []byte) bool) {
+		for {
+			key, rest, _ := bytes.Cut(attrs, []byte("="))
+			rest = bytes.TrimLeft(rest, " \t\r\n")
+			if len(rest) == 0 || rest[0] != '"' && rest[0] != '\'' {
+				return
+			}
+			value, rest, _ := bytes.Cut(rest[1:], rest[:1])
+			if !yield(bytes.TrimSpace(key), value) {
+				return
+			}
+			attrs = rest
+		}
+	}
+}
+
+// unquoted returns the value of an attribute that is written as b.
+func unquoted(b []byte) string {
+	if text, err := decodeXML(b); err == nil {
+		b = text
+	}
+	return string(b)
 }
 
 // decodeXML returns text with its entities and line ends decoded. It is b
@@ -329,20 +425,38 @@ func decodeXML(b []byte) ([]byte, error) {
 		case "apos":
 			text = append(text, '\'')
 		default:
-			base := 10
-			digits, ok := strings.CutPrefix(name, "#")
-			if hex, isHex := strings.CutPrefix(digits, "x"); isHex {
-				digits, base = hex, 16
+			r, ok := reference(name)
+			if utf16.IsSurrogate(r) { // half a character, as some write it in two
+				rest := b[n+1:]
+				m := bytes.IndexByte(rest[:min(len(rest), len("&#57343;"))], ';')
+				if m < 1 || rest[0] != '&' {
+					return nil, errXML
+				}
+				low, _ := reference(string(rest[1:m]))
+				if r, n = utf16.DecodeRune(r, low), n+1+m; r == utf8.RuneError {
+					return nil, errXML
+				}
 			}
-			r, err := strconv.ParseUint(digits, base, 21)
-			if !ok || err != nil || !utf8.ValidRune(rune(r)) {
+			if !ok || !utf8.ValidRune(r) {
 				return nil, errXML
 			}
-			text = utf8.AppendRune(text, rune(r))
+			text = utf8.AppendRune(text, r)
 		}
 		b = b[n+1:]
 	}
 	return append(text, b...), nil
+}
+
+// reference returns the character, or the half of one, that a name such as
+// "#229" or "#xE5" means.
+func reference(name string) (rune, bool) {
+	digits, ok := strings.CutPrefix(name, "#")
+	base := 10
+	if hex, isHex := strings.CutPrefix(digits, "x"); isHex {
+		digits, base = hex, 16
+	}
+	r, err := strconv.ParseUint(digits, base, 21)
+	return rune(r), ok && err == nil
 }
 
 // lineEnds returns text with line ends as XML has them, b itself if it has them.
