@@ -27,8 +27,8 @@ type limits struct{ rows, bytes int }
 type table struct {
 	header []string
 	note   string // which worksheet of several it is
-	rows   []row // below the headings, without empty ones; complete after scan
-	text   *text // nil if rows have their cells
+	rows   []row  // below the headings, without empty ones; complete after scan
+	text   *text  // nil if rows have their cells
 	file   *os.File
 }
 

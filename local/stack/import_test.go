@@ -853,18 +853,24 @@ func TestImportBadRows(t *testing.T) {
 				case 0:
 					row[1] = "inte.en.adress"
 					failure["column"], failure["reason"] = "B E-post", "is not a whole email address"
+					failure["code"], failure["reason_sv"] = "email", "E-postadressen är inte fullständig."
 				case 1:
 					row[3] = "1,234"
 					failure["column"], failure["reason"] = "D Värde", `"1,234" is not an amount such as 100 or 49,50`
+					failure["code"], failure["args"] = "amount", map[string]any{"value": "1,234"}
+					failure["reason_sv"] = "Beloppet går inte att läsa. Skriv till exempel 100 eller 49,50."
 				case 2:
 					row[2] = ""
 					failure["column"], failure["reason"] = "C Bonuschecknummer", "is missing, the id of the bonus check is expected"
+					failure["code"], failure["reason_sv"] = "id_missing", "Checkens nummer saknas."
 				case 3:
 					row[1] = ""
 					failure["reason"] = "There is neither an email address nor a phone number in this row."
+					failure["code"], failure["reason_sv"] = "person", "Raden saknar både e-post och mobilnummer."
 				case 4:
 					row[0] = "070-KUNDEN"
 					failure["column"], failure["reason"] = "A Mobil", "is not a phone number"
+					failure["code"], failure["reason_sv"] = "phone", "Det här är inget telefonnummer. Skriv till exempel 070-174 06 05."
 				}
 				rows = append(rows, row)
 				if i < bonus.MaxFailures {

@@ -16,24 +16,24 @@ var columns = []struct {
 	{columnEmail, "the email address", `email emailaddress epost epostadress mejl mejladress mail mailadress
 		eposti epostadresse mailadresse emailadress emailadresse sahkoposti sahkopostiosoite sposti emailosoite`, ""},
 	{columnPhone, "the phone number", `phone phonenumber mobile mobilephone mobilenumber mobil mobilnummer mobiltelefon telefon telefonnummer tel
-		phonenr mobilenr cellphone cell mobilnr mobiltelefonnummer telefonnr telnr telnummer tlf tlfnr tfn tfnnr mob mobiltlf
+		phonenr phoneno mobilenr mobileno telno cellphone cell mobilnr mobiltelefonnummer telefonnr telnr telnummer tlf tlfnr tfn tfnnr mob mobiltlf
 		puhelin puhelinnumero puh puhnro puhelinnro matkapuhelin matkapuhelinnumero kannykka gsm`, ""},
 	{
 		memberCheckID, "the bonus check's id", `bonuscheckid checkid checknummer bonuschecknummer id
-		checknr bonuschecknr checknumber bonuschecknumber bonuscheckidnummer checkidnummer bonuscheckkod checkkod chequeid chequenumber bonuschequeid
+		checknr checkno bonuscheckno bonuschecknr checknumber bonuschecknumber bonuscheckidnummer checkidnummer bonuscheckkod checkkod chequeid chequenumber bonuschequeid
 		sjekkid sjekknummer sjekknr bonussjekkid bonussjekknummer bonussjekknr
 		sekinnumero sekkinumero sekkinro bonussekinnumero bonussekkinumero sekintunnus bonussekintunnus`,
 		`kupongkod kupongnummer vouchercode voucherid vouchernumber couponcode couponid tunnus`,
 	},
 	{memberName, "the bonus check's name", `name namn titel rubrik navn tittel overskrift nimi otsikko title`, "checkname bonuscheckname checknamn checknavn"},
 	{memberDescription, "the description", `description beskrivning beskrivelse kuvaus selite`, "text"},
-	{memberValue, "the value", `value amount belopp varde summa belop verdi sum arvo maara bonusbelopp checkbelopp checkvarde bonusvarde checkvalue bonusamount`, ""},
-	{memberRemaining, "what is left", `remaining kvar aterstar saldo gjenstar resterende restbelop restvarde restverdi tilbage balance jaljella kvarvarande`, "rest"},
+	{memberValue, "the value", `value amount belopp varde summa belop belob verdi sum arvo maara bonusbelopp checkbelopp checkvarde bonusvarde checkvalue bonusamount`, ""},
+	{memberRemaining, "what is left", `remaining kvar aterstar saldo gjenstar resterende restbelop restbelob restvardi restvarde restverdi tilbage balance jaljella kvarvarande`, "rest"},
 	{memberRedeemed, "whether it is used", `redeemed inlost anvand innlost indlost brukt brugt kaytetty lunastettu used`, ""},
 	{memberDateRedeemed, "when it was used", `dateredeemed inlostdatum inlosningsdatum anvanddatum redeemeddate dateused useddate
 		innlostdato indlostdato indlosningsdato innlosningsdato bruktdato brugtdato kayttopaiva lunastuspaiva`, ""},
 	{
-		memberFrom, "the first day", `validfrom giltigfran giltigtfran startdatum giltigfom giltigtfom giltigfranochmed giltigtfranochmed gallerfran gallerfom gallerfranochmed
+		memberFrom, "the first day", `validfrom giltigfran giltigtfran startdatum giltigfrom giltigtfrom giltigfom giltigtfom giltigfranochmed giltigtfranochmed gallerfran gallerfrom gallerfom gallerfranochmed
 		giltigfrandatum forstadag forstagiltighetsdag startdate validfromdate firstday validsince
 		gyldigfra gyldigfom gyldigfraogmed galderfra gjelderfra startdato gyldigfradato forstedag
 		voimassaalkaen voimassaoloalkaa alkaa alkupaiva alkamispaiva alkupvm`,
@@ -41,7 +41,7 @@ var columns = []struct {
 	},
 	{
 		memberTo, "the last day", `validto giltigtill giltigttill slutdatum expires utgar giltigtom giltigttom giltigtillochmed giltigttillochmed gallertill gallertom gallertillochmed
-		giltigtilldatum sistadag sistagiltighetsdag sistadatum sistagiltigadag utgangsdatum forfaller forfallodatum forfallodag upphor gardut
+		giltigtilldatum sistadag sistagiltighetsdag sistadatum sistagiltigadag utgangsdatum forfaller forfallodatum forfallodag upphor garut
 		validuntil validthru validthrough validtill validtodate enddate lastday expiry expirydate expiration expirationdate expiresat expireson expiredate
 		gyldigtil gyldigtom gyldigtilogmed galdertil gjeldertil sluttdato slutdato gyldigtildato utloper utlopsdato udlober udlobsdato sistedag sidstedag sistegyldigedag sidstegyldigedag
 		voimassaasti voimassasaakka voimassaolopaattyy paattyy paattymispaiva loppupaiva loppupvm vanhenee viimeinenvoimassaolopaiva viimeinenpaiva`,

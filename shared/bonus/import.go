@@ -133,9 +133,9 @@ type planner struct {
 
 	// The rows with ids that could have lost their last digits, these ids with how
 	// many digits of each, and whether an id as long has kept them.
-	rounded []int
-	lose    map[string]int
-	exact   bool
+	rounded  []int
+	lose     map[string]int
+	exact    bool
 	currency string
 	priced   int // the row that names the currency
 }
@@ -554,7 +554,7 @@ func noJSON(cell string, n int) string {
 		return "json"
 	case strings.HasPrefix(begins, "'"):
 		return "json_single"
-	case strings.ContainsAny(cell, "“”„‟″»«"):
+	case strings.ContainsAny(cell, "“”„‟″»«"), strings.HasPrefix(begins, "‘"), strings.HasPrefix(begins, "’"):
 		return "json_quotes"
 	case n >= most-1 && n <= most && !strings.HasSuffix(cell, "]"):
 		return "json_cut"
