@@ -932,8 +932,13 @@ func TestImportPutAside(t *testing.T) {
 	if got := progress(s); got != "done 100%: 2 of 2, written 0, unchanged 0, failed 2" || s.Reason != "" {
 		t.Errorf("%s %q", got, s.Reason)
 	}
-	const why = "The import was given up. Rule does not answer, or not sensibly."
-	if diff := cmp.Diff([]bonus.Failure{{Row: 2, Reason: why}, {Row: 3, Reason: why}}, s.Failures); diff != "" {
+	given := bonus.Failure{
+		Row: 2, Code: "given_up", Args: bonus.Args{Value: "Rule does not answer, or not sensibly."},
+		Reason: "The import was given up. Rule does not answer, or not sensibly.", Swedish: "Importen gavs upp. Skicka filen igen.",
+	}
+	next := given
+	next.Row = 3
+	if diff := cmp.Diff([]bonus.Failure{given, next}, s.Failures); diff != "" {
 		t.Errorf("failures (-want +got):\n%s", diff)
 	}
 	r.rule.SetFault(nil)
@@ -960,7 +965,10 @@ func TestImportRowsThatRuleRefuses(t *testing.T) {
 		t.Errorf("status %s", got)
 	}
 	if diff := cmp.Diff([]bonus.Failure{
-		{Row: 4, Reason: "The customer's bonus checks cannot be read: in Rule, the field Sitoo-Contact.bonuschecks is not a JSON array."},
+		{
+			Row: 4, Code: "rule_damaged", Reason: "The customer's bonus checks cannot be read: in Rule, the field Sitoo-Contact.bonuschecks is not a JSON array.",
+			Swedish: "Kundens bonuscheckar går inte att läsa: fältet Sitoo-Contact.bonuschecks i Rule är ingen JSON-lista.",
+		},
 	}, s.Failures); diff != "" {
 		t.Errorf("failures (-want +got):\n%s", diff)
 	}

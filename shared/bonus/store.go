@@ -71,8 +71,8 @@ const MaxLatest = 10
 type Failure struct {
 	Row    int    `json:"row"` // as a spreadsheet counts: 1 is the first line
 	Column string `json:"column,omitempty"`
-	// Code says why in a word that stays the same, "" where no column is to blame
-	// but Rule; Args is what is particular to this row.
+	// Code says why in a word that stays the same, "" in imports from before it
+	// was there; Args is what is particular to this row.
 	Code    string `json:"code,omitempty"`
 	Args    Args   `json:"args,omitzero"`
 	Reason  string `json:"reason"` // in English

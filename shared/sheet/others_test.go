@@ -160,6 +160,8 @@ func TestFirstSheet(t *testing.T) {
 	refuses(t, two.with("xl/worksheets/info.xml", `<worksheet><sheetData/></worksheet>`).file(), fault.Invalid,
 		"The table is empty. A line of headings is expected, and a row for each record below it. Only the first visible worksheet is read, which is “Läs & förstå”, and the workbook has 1 more. If the table is in another one, move that to the front, save the file and send it again.")
 	refuses(t, small("").file(), fault.Invalid, "Only the first visible worksheet is read, which is “a”.")
+	refuses(t, two.with("xl/worksheets/info.xml", `<worksheet><sheetData><row r="3"><c r="B3"><f>TODAY()</f></c></row></sheetData></worksheet>`).file(), fault.Invalid,
+		"B3 holds a formula. Copy the cells and paste them as values, save the file and send it again. Only the first visible worksheet is read, which is “Läs & förstå”")
 	want := table("xlsx", row(1, "Så gör du"))
 	want.Note = "Only the first visible worksheet is read, which is “Läs & förstå”, and the workbook has 1 more. If the table is in another one, move that to the front, save the file and send it again."
 	reads(t, two.with("xl/worksheets/info.xml", `<worksheet><sheetData><row><c t="str"><v>Så gör du</v></c></row></sheetData></worksheet>`).file(), want)

@@ -17,6 +17,7 @@ package sheet
 
 import (
 	"bytes"
+	"errors"
 	"fmt"
 	"slices"
 	"strconv"
@@ -200,6 +201,18 @@ func (b *builder) note() string {
 		return ""
 	}
 	return fmt.Sprintf("Only the first visible worksheet is read, which is “%s”, and the workbook has %d more. If the table is in another one, move that to the front, save the file and send it again.", b.name, b.others)
+}
+
+// told adds to an error about the worksheet which one it is, if there are others:
+// it may be one that explains the table.
+func (b *builder) told(err error) error {
+	f, ok := errors.AsType[*fault.Error](err)
+	if !ok || b.note() == "" {
+		return err
+	}
+	with := *f
+	with.Message += " " + b.note()
+	return &with
 }
 
 // named notes what a worksheet is called.

@@ -76,7 +76,7 @@ func readStream(stream []byte) (Sheet, error) {
 	b := builder{others: x.others}
 	b.named(x.name)
 	if err := x.read(&b); err != nil {
-		return Sheet{}, err
+		return Sheet{}, b.told(err)
 	}
 	return b.done("xls")
 }

@@ -71,7 +71,7 @@ func readXLSX(body []byte) (Sheet, error) {
 	}
 	var b builder
 	if err := w.read(&b); err != nil {
-		return Sheet{}, err
+		return Sheet{}, b.told(err)
 	}
 	return b.done("xlsx")
 }
