@@ -2,6 +2,7 @@ package bonus_test
 
 import (
 	"fmt"
+	"os"
 	"strings"
 	"testing"
 
@@ -244,6 +245,21 @@ func TestChangedJSON(t *testing.T) {
 		_, bad, _, err := planOf("email|bonuschecks\na@example.com|" + cell)
 		if err != nil || len(bad) != 1 || bad[0].Code != want || bad[0].Column != "B bonuschecks" || bad[0].Row != 2 {
 			t.Errorf("%.60s: %v %v, want %s", cell, bad, err, want)
+		}
+	}
+}
+
+// The page for merchants and for who translates the reasons has all of them.
+func TestReasonsAreDocumented(t *testing.T) {
+	t.Parallel()
+	page, err := os.ReadFile("../../docs/bonus-check-files.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for code, r := range bonus.Reasons() {
+		row := strings.ReplaceAll(fmt.Sprintf("| `%s` | %s | %s |\n", code, r[0], r[1]), "{cell}", "…")
+		if !strings.Contains(string(page), row) {
+			t.Errorf("the page lacks %s", row)
 		}
 	}
 }
