@@ -397,3 +397,68 @@ func FuzzXLSX(f *testing.F) {
 		}
 	})
 }
+
+// Texts that excelize writes, shared ones and ones in the cell, are read by both
+// alike.
+func TestXLSXTextsAgainstExcelize(t *testing.T) {
+	t.Parallel()
+	texts := []string{"a", "åäö", "😀", "two\nlines", "tab\tbed", "a_x0041_b", "x_x000D_y", "<&>\"'", "1", "007", "2026-12-31", "true", "{\"a\": [\"b\"]}", "e\u0301", "日本", "x\u00a0y", "&#x41;", "]]>"}
+	for name, write := range map[string]func(f *excelize.File) error{
+		"shared": func(f *excelize.File) error {
+			for i, s := range texts {
+				if err := f.SetCellValue("Sheet1", fmt.Sprintf("A%d", i+1), s); err != nil {
+					return err
+				}
+			}
+			return nil
+		},
+		"in the cell": func(f *excelize.File) error {
+			w, err := f.NewStreamWriter("Sheet1")
+			if err != nil {
+				return err
+			}
+			for i, s := range texts {
+				if err := w.SetRow(fmt.Sprintf("A%d", i+1), []any{s}); err != nil {
+					return err
+				}
+			}
+			return w.Flush()
+		},
+		"in stretches": func(f *excelize.File) error {
+			for i, s := range texts {
+				half := []rune(s)
+				runs := []excelize.RichTextRun{{Text: string(half[:len(half)/2])}, {Text: string(half[len(half)/2:]), Font: &excelize.Font{Bold: true}}}
+				if strings.Contains(s, "_x") {
+					runs = runs[:1] // two halves of an escape are none
+				}
+				if runs[0].Text == "" {
+					runs = runs[1:]
+				}
+				if err := f.SetCellRichText("Sheet1", fmt.Sprintf("A%d", i+1), runs); err != nil {
+					return err
+				}
+			}
+			return nil
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			body := bookFile(t, write)
+			f, err := excelize.OpenReader(bytes.NewReader(body))
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer func() { _ = f.Close() }()
+			rows, err := f.GetRows("Sheet1")
+			if err != nil || len(rows) != len(texts) {
+				t.Fatalf("%d rows, %v", len(rows), err)
+			}
+			want := sheet.Sheet{Format: "xlsx"}
+			for i, cells := range rows {
+				want.Rows = append(want.Rows, row(i+1, cells...))
+			}
+			want.Header, want.Rows = want.Rows[0], want.Rows[1:]
+			reads(t, body, want)
+		})
+	}
+}
