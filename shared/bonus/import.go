@@ -158,7 +158,7 @@ func (p *planner) columns() (ignored []string, err error) {
 			switch {
 			case !there:
 				p.at[m.member], found = i, append(found, m.member)
-			case !weak || slices.Contains(found, m.member):
+			case slices.Contains(found, m.member):
 				twice[m.member] = fmt.Sprintf("%s and %s both hold %s, one of them is expected", p.name(first), p.name(i), nouns[m.member])
 			}
 		}

@@ -42,7 +42,7 @@ func (w *workbook) refuse() error {
 // workbook that is embedded says nothing of it.
 func (w *workbook) types(main string) error {
 	return w.each("[content_types].xml", func(_ string, e *scanner) error {
-		if e.name == "Override" && strings.EqualFold(strings.TrimPrefix(e.attr("PartName"), "/"), main) &&
+		if strings.EqualFold(strings.TrimPrefix(e.attr("PartName"), "/"), main) &&
 			strings.Contains(strings.ToLower(e.attr("ContentType")), "macroenabled") {
 			return errMacros
 		}

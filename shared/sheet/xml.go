@@ -219,8 +219,11 @@ func (s *scanner) enter() error {
 		return err
 	}
 	prefix, name, ok := bytes.Cut(tag[:n], []byte(":"))
-	if !ok {
+	switch {
+	case !ok:
 		prefix, name = nil, prefix
+	case len(prefix) == 0 || len(name) == 0:
+		return errXML
 	}
 	uri := s.space(prefix)
 	if len(s.path) == 0 {

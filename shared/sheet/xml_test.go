@@ -74,7 +74,7 @@ func FuzzXML(f *testing.F) {
 	for _, s := range []string{
 		"\ufeff<?xml version=\"1.0\" encoding=\"UTF-8\"?>\r\n<!-- <a> -- ><x:a xmlns:x='y' x:r = \"1&gt;2>\"\n b='\"'>t&#xe5;&amp;<b/>\r\n<![CDATA[<c>&amp;]]]></x:a>\n",
 		`<a r='"/>'/>`, `<a r=">" ></a >`, `<a><!----><!-- > --><b r=""/></a>`, `<a><?b > ?></a>`, `<a>&lt;&#60;&#x3C;&quot;&apos;</a>`,
-		`<a`, `<a>`, `</a>`, `<a></b>`, `<a>&b;</a>`, `<a>&#xd800;</a>`, `<!DOCTYPE a><a/>`, `<a/>x`, `<a b="1" b:r="2" r="3"/>`, `<a xmlns="x" xmlns:y="x"><y:b/><b xmlns="z"><y:c/><c/></b></a>`, `<a><![CDATA[>]]></a>`, `<?xml version="1.0" encoding="latin1"?><a/>`, `<a r=1/>`, `<>`, `<a/b>`,
+		`<a`, `<a>`, `</a>`, `<a></b>`, `<a>&b;</a>`, `<a>&#xd800;</a>`, `<!DOCTYPE a><a/>`, `<a/>x`, `<a b="1" b:r="2" r="3"/>`, `<a xmlns="x" xmlns:y="x"><y:b/><b xmlns="z"><y:c/><c/></b></a>`, `<a><![CDATA[>]]></a>`, `<?xml version="1.0" encoding="latin1"?><a/>`, `<a r=1/>`, `<>`, `<a/b>`, `<:a/>`, `<a:/>`,
 	} {
 		f.Add([]byte(s))
 	}
