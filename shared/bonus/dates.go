@@ -22,7 +22,7 @@ type dateColumn struct{ at, dates, others int }
 // newDates looks at the headings that are ignored.
 func newDates(ignored []string, p *planner) *dates {
 	d := &dates{p: p}
-	if len(ignored) == 0 {
+	if _, list := p.at[columnChecks]; list || len(ignored) == 0 { // JSON has its own days
 		return d
 	}
 	for i := range p.header {

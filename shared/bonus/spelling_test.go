@@ -213,6 +213,7 @@ func TestIgnoredDates(t *testing.T) {
 		"email|id|value|Butik|Nummer|Kontonummer\na@example.com|1|5|Lund|20261231|1.5":                 nil,
 		"email|id|value|Datum\na@example.com|1|5|":                                                     nil,
 		"email|id|value|Noter\na@example.com|1|5|2026-12-31\na@example.com|2|5|x\na@example.com|3|5|y": nil,
+		"email|validto|bonuschecks\na@example.com|2026-12-31|[]":                                       nil,
 	} {
 		p, bad, _, err := planOf(table)
 		if diff := cmp.Diff(want, p.Dates); diff != "" || err != nil || len(bad) > 0 {
