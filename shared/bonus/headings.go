@@ -41,8 +41,8 @@ var columns = []struct {
 	},
 	{
 		memberTo, "the last day", `validto giltigtill giltigttill slutdatum expires utgar giltigtom giltigttom giltigtillochmed giltigttillochmed gallertill gallertom gallertillochmed
-		giltigtilldatum sistadag sistagiltighetsdag sistadatum sistagiltigadag utgangsdatum forfaller forfallodatum forfallodag upphor garut
-		validuntil validthru validthrough validtill validtodate enddate lastday expiry expirydate expiration expirationdate expiresat expireson expiredate
+		giltigtilldatum sistadag sistagiltighetsdag sistadatum sistagiltigadag utgangsdatum forfaller forfallodatum forfallodag upphor garut loperut anvandsenast anvandfore giltigtills giltigtillomed stoppdatum
+		validuntil validthru validthrough validtill validtodate enddate lastday expiry expirydate expiration expirationdate expiresat expireson expiredate useby
 		gyldigtil gyldigtom gyldigtilogmed galdertil gjeldertil sluttdato slutdato gyldigtildato utloper utlopsdato udlober udlobsdato sistedag sidstedag sistegyldigedag sidstegyldigedag
 		voimassaasti voimassasaakka voimassaolopaattyy paattyy paattymispaiva loppupaiva loppupvm vanhenee viimeinenvoimassaolopaiva viimeinenpaiva`,
 		`tom tillochmed till to til tilogmed slut slutt end until saakka asti`,

@@ -110,20 +110,22 @@ func sameCurrency(a, b string) bool {
 // layouts are the spellings of dates that package time reads.
 var layouts = []string{
 	time.DateOnly, "2006/01/02", "20060102", time.RFC3339, "2006-01-02T15:04:05", "2006-01-02T15:04", time.DateTime, "2006-01-02 15:04",
-	"2006-01-02T15:04:05Z0700", "2006-01-02 15:04:05Z07:00", "2006-01-02 15:04:05Z0700", "2006-01-02 15:04:05 -0700",
+	"2006-01-02T15:04Z07:00", "2006-01-02T15:04:05Z0700", "2006-01-02 15:04:05Z07:00", "2006-01-02 15:04:05Z0700", "2006-01-02 15:04:05 -0700",
 }
 
 var (
 	// The parts of a date in the order of their names; clock is a time after one.
-	yearFirst = regexp.MustCompile(`^(?P<y>\d{4})(?:-|/|\.|\. | )(?P<m>\d{1,2})(?:-|/|\.|\. | )(?P<d>\d{1,2})\.?$`)
-	dots      = regexp.MustCompile(`^(?P<d>\d{1,2})\. ?(?P<m>\d{1,2})\. ?(?P<y>\d{4}|\d{2})\.?$`)
-	dayFirst  = regexp.MustCompile(`^(?P<d>\d{1,2})/(?P<m>\d{1,2})(?:-| )(?P<y>\d{4}|\d{2})$`)
-	either    = regexp.MustCompile(`^(\d{1,2})[-/ ](\d{1,2})[-/ ](\d{4}|\d{2})$`)
-	short     = regexp.MustCompile(`^\d{1,2}[-/]\d{1,2}[-/]\d{2}$`)
-	named     = regexp.MustCompile(`^(?:den )?(?P<d>\d{1,2})(?:st|nd|rd|th|:a|:e)?[. -]*(?:of )?(?P<name>\pL+)\.?[ ,-]*(?P<y>\d{4}|\d{2})$`)
-	nameFirst = regexp.MustCompile(`^(?P<name>\pL+)\.? (?P<d>\d{1,2})(?:st|nd|rd|th)?,? (?P<y>\d{4})$`)
-	clock     = regexp.MustCompile(`^(.*?),? (?:kl\.? ?|klo ?|at )?(\d{1,2}):(\d{2})(?::(\d{2})(?:[.,]\d+)?)?$`)
-	serial    = regexp.MustCompile(`^[3-7]\d{4}(?:[.,]\d+)?$`)
+	yearFirst  = regexp.MustCompile(`^(?P<y>\d{4})(?:-|/|\.|\. | )(?P<m>\d{1,2})(?:-|/|\.|\. | )(?P<d>\d{1,2})\.?$`)
+	dots       = regexp.MustCompile(`^(?P<d>\d{1,2})\. ?(?P<m>\d{1,2})\. ?(?P<y>\d{4}|\d{2})\.?$`)
+	dayFirst   = regexp.MustCompile(`^(?P<d>\d{1,2})/(?P<m>\d{1,2})(?:-| )(?P<y>\d{4}|\d{2})$`)
+	either     = regexp.MustCompile(`^(\d{1,2})[-/ ](\d{1,2})[-/ ](\d{4}|\d{2})$`)
+	short      = regexp.MustCompile(`^\d{1,2}[-/]\d{1,2}[-/]\d{2}$`)
+	named      = regexp.MustCompile(`^(?:den )?(?P<d>\d{1,2})(?:st|nd|rd|th|:a|:e)?[. -]*(?:of )?(?P<name>\pL+)\.?[ ,-]*(?P<y>\d{4}|\d{2})$`)
+	nameFirst  = regexp.MustCompile(`^(?P<name>\pL+)\.? (?P<d>\d{1,2})(?:st|nd|rd|th)?,? (?P<y>\d{4})$`)
+	nameInside = regexp.MustCompile(`^(?P<y>\d{4})[- ](?P<name>\pL+)\.?[- ](?P<d>\d{1,2})$`)
+	weekday    = regexp.MustCompile(`^\pL+(?:dag|day|tai|taina|vikko|vikkona),? `)
+	clock      = regexp.MustCompile(`^(.*?),? (?:kl\.? ?|klo ?|at )?(\d{1,2}):(\d{2})(?::(\d{2})(?:[.,]\d+)?)?$`)
+	serial     = regexp.MustCompile(`^[3-7]\d{4}(?:[.,]\d+)?$`)
 )
 
 // months are how the names of months begin, in English and the Nordic languages,
@@ -210,7 +212,8 @@ func checkedDay(t time.Time, text string) (string, string) {
 
 // dateParts reads a date without a time, in lower case.
 func dateParts(s string) (year, month, dayOfMonth int, code string) {
-	for _, form := range []*regexp.Regexp{yearFirst, dots, dayFirst, named, nameFirst} {
+	s = weekday.ReplaceAllString(s, "")
+	for _, form := range []*regexp.Regexp{yearFirst, dots, dayFirst, named, nameFirst, nameInside} {
 		m := form.FindStringSubmatch(s)
 		if m == nil {
 			continue
