@@ -22,13 +22,14 @@ const nordic = "åäöÅÄÖæøÆØéÉüÜ"
 
 // evidence is what a text looks like if it is read in an encoding.
 type evidence struct {
-	good int // Nordic letters in words
-	odd  int // what there is, and seldom: other letters in words, signs beside them
-	bad  int // what there is not: signs within words, capitals after small letters
+	good  int // Nordic letters in words
+	odd   int // what there is, and seldom: other letters in words, signs beside them
+	signs int // within words
+	bad   int // what there is not: capitals after small letters, no character at all
 }
 
 // plausible says whether the text is likely to be in the encoding.
-func (e evidence) plausible() bool { return e.good > 0 && e.bad == 0 && 4*e.odd <= e.good }
+func (e evidence) plausible() bool { return e.good > 0 && e.bad+e.signs == 0 && 4*e.odd <= e.good }
 
 // see weighs a character beyond ASCII by the ones beside it.
 func (e *evidence) see(before, r, after rune) {
@@ -37,7 +38,7 @@ func (e *evidence) see(before, r, after rune) {
 	switch {
 	case r == '\ufffd', unicode.IsControl(r):
 		e.bad++
-	case !in && !out:
+	case !in && !out, strings.ContainsRune("\u00a0\u00ad·–—´", r):
 	case strings.ContainsRune(nordic, r):
 		if capital || unicode.IsLower(r) && unicode.IsUpper(after) {
 			e.odd++
@@ -50,20 +51,17 @@ func (e *evidence) see(before, r, after rune) {
 		} else {
 			e.odd++
 		}
-	case strings.ContainsRune("\u00a0\u00ad·–—", r):
 	case r == '’' && in && out:
 		if unicode.IsUpper(before) && unicode.IsUpper(after) {
 			e.odd++
 		}
-	case in && out:
-		e.bad++
+	case in && out, strings.ContainsRune("†‡‰ˆ‚", r):
+		e.signs++
 	case r == '”', r == '’': // as Swedish has it, on both sides
 	case out && strings.ContainsRune("“‘‹«§#°", r):
-	case !out && strings.ContainsRune("“‘»›…™®©°´", r):
-	case strings.ContainsRune("€…„£", r):
-		e.odd++
+	case !out && strings.ContainsRune("“‘»›…™®©°", r):
 	default:
-		e.bad++
+		e.odd++
 	}
 }
 
@@ -91,7 +89,7 @@ func Charset(r io.Reader) (*charmap.Charmap, error) {
 		for i, c := range charsets {
 			seen[i].see(c.DecodeByte(b[0]), c.DecodeByte(b[1]), c.DecodeByte(b[2]))
 		}
-		if first == 0 && seen[0].bad+seen[0].odd > 0 {
+		if first == 0 && seen[0].bad+seen[0].signs+seen[0].odd > 0 {
 			first = line
 		}
 	}
@@ -101,10 +99,10 @@ func Charset(r io.Reader) (*charmap.Charmap, error) {
 			best = i
 		}
 	}
-	switch {
-	case windows.bad == 0 && (windows.odd == 0 || windows.good > 0), best == 0 && windows.bad <= windows.good:
+	switch wrong := windows.bad + windows.signs; {
+	case wrong == 0 && (windows.odd == 0 || windows.good > 0), best == 0 && windows.bad <= windows.good:
 		return charmap.Windows1252, nil
-	case windows.bad > 0 && best > 0:
+	case wrong > 0 && best > 0:
 		return charsets[best], nil
 	}
 	return nil, fault.New(fault.Invalid, "The file is text in an encoding that cannot be told: line %d holds a letter that could be several, or none. Save the file as .xlsx, or as UTF-8 text (in Excel: CSV UTF-8), and send that one.", first)

@@ -279,7 +279,7 @@ func TestCharsets(t *testing.T) {
 	// Windows-1252 with what is seldom, and what could be either.
 	for s, want := range map[string]string{
 		"email;n\na;Dušan frÅga åäö": "Dušan frÅga åäö", "email;n\na;François": "François", "email;n\na;100 € – 5 % … “x” ’y’": "100 € – 5 % … “x” ’y’",
-		"email;n\na;l’été": "l’été", "email;n\na;Bonus™ från": "Bonus™ från", "email;n\na;Zoë": "Zoë", "email;n\na;5 §": "5 §", "email;n\na;…och så": "…och så",
+		"email;n\na;l’été": "l’été", "email;n\na;Bonus™ från": "Bonus™ från", "email;n\na;Zoë": "Zoë", "email;n\na;5 §": "5 §", "email;n\na;Levi´s": "Levi´s", "email;n\na;Levi®s": "Levi®s", "email;n\na;•Rabatt ½kg 5×2": "•Rabatt ½kg 5×2", "email;n\na;…och så": "…och så",
 	} {
 		body, err := charmap.Windows1252.NewEncoder().String(s)
 		if err != nil {
