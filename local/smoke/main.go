@@ -30,6 +30,7 @@ import (
 	"syscall"
 
 	"sitoo-rule/local/template"
+	"sitoo-rule/local/world"
 )
 
 func main() {
@@ -60,12 +61,12 @@ func run(ctx context.Context, args []string, getenv func(string) string, stdout,
 		_, _ = fmt.Fprintln(stderr, "smoke:", err)
 		return 2
 	}
-	w, err := newWorld(ctx, t, getenv)
+	w, err := world.New(ctx, t, getenv)
 	if err != nil {
 		_, _ = fmt.Fprintln(stderr, "smoke:", err)
 		return 2
 	}
-	s.open = w.open
+	s.open = w.Open
 	if s.run(ctx, t.Functions, *only) {
 		return 0
 	}
