@@ -21,11 +21,22 @@ import (
 // leads it there. Close frees it.
 type opener func(ctx context.Context, f template.Function) (env []string, closeState func(), err error)
 
+// starter returns a function that is invoked, see process.
+type starter func(f template.Function, bootstrap string, env []string) invoker
+
+// invoker is a function that takes one event after the other.
+type invoker interface {
+	invoke(ctx context.Context, payload []byte) (runtimeapi.Result, error)
+	startTime() time.Duration // of the first start, 0 if it is not known
+	close()
+}
+
 // smoke is one run of the command.
 type smoke struct {
 	build, events string
 	update        bool
 	open          opener
+	start         starter
 	measure       func(bootstrap string) (plain, zipped int64, err error)
 	out           io.Writer
 
@@ -114,17 +125,17 @@ func (s *smoke) function(ctx context.Context, f template.Function) {
 	}
 	defer closeState()
 
-	o := runtimeapi.Options{Path: bootstrap, Name: f.ID, Env: env, Timeout: f.Timeout}
-	p := &process{options: o, begun: time.Now()}
+	begun := time.Now()
+	p := s.start(f, bootstrap, env)
 	defer p.close()
-	for i, e := range events {
-		s.event(ctx, p, e)
-		if i == 0 {
-			defer func() {
-				s.printf("        start %v, bootstrap %s, zipped %s\n", p.start.Round(100*time.Microsecond), megabytes(size), megabytes(zipped))
-			}()
-		}
+	for _, e := range events {
+		s.event(ctx, p, begun, e)
 	}
+	s.printf("        ")
+	if t := p.startTime(); t > 0 {
+		s.printf("start %v, ", t.Round(100*time.Microsecond))
+	}
+	s.printf("bootstrap %s, zipped %s\n", megabytes(size), megabytes(zipped))
 }
 
 // event is one sample event and its golden file.
@@ -161,7 +172,7 @@ func eventsOf(folder string) (events []event, orphans []string, err error) {
 }
 
 // event sends one event and judges the reply.
-func (s *smoke) event(ctx context.Context, p *process, e event) {
+func (s *smoke) event(ctx context.Context, p invoker, begun time.Time, e event) {
 	payload, err := os.ReadFile(e.path)
 	if err != nil {
 		s.fail(e.name, "%v", err)
@@ -179,7 +190,7 @@ func (s *smoke) event(ctx context.Context, p *process, e event) {
 		s.quote("its log", res.Log)
 		return
 	}
-	got = steady(got, p.begun, time.Now())
+	got = steady(got, begun, time.Now())
 	if s.update {
 		if err := writeGolden(e.golden, got); err != nil {
 			s.fail(e.name, "%v", err)
@@ -215,10 +226,16 @@ func (s *smoke) quote(title string, lines []string) {
 // and after an event that ended it.
 type process struct {
 	options runtimeapi.Options
-	begun   time.Time // before the first start
 	running *runtimeapi.Process
 	start   time.Duration // of the first start
 }
+
+// native starts functions as processes of this machine.
+func native(f template.Function, bootstrap string, env []string) invoker {
+	return &process{options: runtimeapi.Options{Path: bootstrap, Name: f.ID, Env: env, Timeout: f.Timeout}}
+}
+
+func (p *process) startTime() time.Duration { return p.start }
 
 func (p *process) invoke(ctx context.Context, payload []byte) (runtimeapi.Result, error) {
 	if p.running == nil {
