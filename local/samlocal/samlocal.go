@@ -104,7 +104,12 @@ func environ(inherited []string, env map[string][]string) []string {
 		"AWS_CONFIG_FILE=" + os.DevNull, "AWS_SHARED_CREDENTIALS_FILE=" + os.DevNull, "AWS_EC2_METADATA_DISABLED=true",
 	}
 	for _, kv := range inherited {
-		if name, _, _ := strings.Cut(kv, "="); !own[name] && !strings.HasPrefix(name, "AWS_") {
+		switch name, value, _ := strings.Cut(kv, "="); {
+		case name == "AWS_ENDPOINT_URL":
+			// The SAM CLI asks who it is, the real AWS if it is told no other, and
+			// again if that does not answer.
+			all = append(all, "AWS_ENDPOINT_URL_STS="+value)
+		case !own[name] && !strings.HasPrefix(name, "AWS_"):
 			all = append(all, kv)
 		}
 	}
@@ -114,7 +119,7 @@ func environ(inherited []string, env map[string][]string) []string {
 // command is `sam local NAME` with the template.
 func (l *Local) command(ctx context.Context, name string, args ...string) *exec.Cmd {
 	c := exec.CommandContext(ctx, l.o.Program, append([]string{
-		"local", name, "--template", l.template, "--region", template.Region, "--parameter-overrides", "Architecture=" + processor(),
+		"local", name, "--parameter-overrides", "Architecture=" + processor(), "--template", l.template, "--region", template.Region,
 	}, args...)...)
 	c.Env = l.environ
 	// What ends this process from the terminal is not to reach the SAM CLI before

@@ -171,6 +171,8 @@ func (s *Service) Invoke(ctx context.Context, id string, payload []byte) (runtim
 
 // Close stops the service and removes its containers. It is not safe to repeat.
 func (s *Service) Close() {
+	// The SAM CLI would stop one after the other, and wait for each.
+	remove(context.Background(), s.started())
 	_ = s.cmd.Process.Signal(os.Interrupt)
 	select {
 	case <-s.exited:
@@ -178,8 +180,12 @@ func (s *Service) Close() {
 		_ = s.cmd.Process.Kill()
 		<-s.exited
 	}
+	remove(context.Background(), s.started())
+}
+
+// started returns the ids of the containers.
+func (s *Service) started() []string {
 	s.mu.Lock()
-	ids := s.containers
-	s.mu.Unlock()
-	remove(context.Background(), ids)
+	defer s.mu.Unlock()
+	return append([]string(nil), s.containers...)
 }
