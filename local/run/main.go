@@ -5,8 +5,6 @@ package main
 import (
 	"cmp"
 	"context"
-	"crypto/rand"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
@@ -24,12 +22,9 @@ import (
 	"sitoo-rule/local/awslocal"
 	"sitoo-rule/local/fakerule"
 	"sitoo-rule/local/fakesitoo"
-	"sitoo-rule/local/queue"
 	"sitoo-rule/local/stack"
 	"sitoo-rule/local/standins"
 	"sitoo-rule/local/template"
-	"sitoo-rule/shared/sqsqueue"
-	"sitoo-rule/shared/worker"
 )
 
 func main() {
@@ -76,31 +71,23 @@ func run(ctx context.Context, getenv func(string) string, out, logs io.Writer) e
 	} else {
 		say("Rule               %s", ruleURL)
 	}
-	if getenv("SITOO_URL") == "" {
-		url, err := standins.Sitoo(ctx, &group, shop, customers, apiURL)
-		if err != nil {
+	sitooURL := getenv("SITOO_URL")
+	if sitooURL == "" {
+		if sitooURL, err = standins.Sitoo(ctx, &group, shop, customers, apiURL); err != nil {
 			return err
 		}
-		say("Sitoo (stand-in)   %s   a made-up shop; sells with POST /_sell", url)
+		say("Sitoo (stand-in)   %s   a made-up shop; sells with POST /_sell", sitooURL)
 	} else {
-		say("Sitoo              %s", getenv("SITOO_URL"))
+		say("Sitoo              %s", sitooURL)
 	}
 
 	o := stack.Options{Template: t, RuleURL: ruleURL, Log: log, SitooAnyHost: true}
-	if getenv("AWS") == "1" {
-		cfg, err := cloud(ctx, getenv)
-		if err != nil {
-			return err
-		}
-		o.Cloud = &cfg
-		say("AWS                %s", cmp.Or(getenv("AWS_ENDPOINT_URL"), "region "+cfg.Region))
-	}
-	s, err := stack.New(ctx, o)
+	c, err := start(ctx, o, sitooURL, getenv, logs, say)
 	if err != nil {
 		return err
 	}
-	group.Go(func() { s.Run(ctx) })
-	standins.Serve(ctx, &group, api, withQueues(s))
+	group.Go(func() { c.work(ctx) })
+	standins.Serve(ctx, &group, api, withQueues(c.api, c.queues))
 	say("API for Sitoo      %s   with the API token %s", apiURL, shop.Key)
 	say("try:  curl -H 'Authorization: Bearer %s' '%s/contacts?key=070-174+06+05'", shop.Key, apiURL)
 	say("and:  curl -H 'Authorization: Bearer %s' -F file=@%s %s/bonuschecks", shop.Key, sample, apiURL)
@@ -109,54 +96,37 @@ func run(ctx context.Context, getenv func(string) string, out, logs io.Writer) e
 	return nil
 }
 
-// withQueues serves the API, and beside it the queues in memory: a POST to
-// /_queues/<logical id> is what `aws sqs send-message` is in AWS, and a GET shows
-// what is on the queue, without taking it.
-func withQueues(s *stack.Stack) http.Handler {
-	mux := http.NewServeMux()
-	mux.Handle("/", s.Gateway)
-	if s.Broker == nil {
-		return mux
-	}
-	mux.HandleFunc("POST /_queues/{id}", func(w http.ResponseWriter, r *http.Request) {
-		q, ok := s.Broker.Queue(r.PathValue("id"))
-		body, err := io.ReadAll(http.MaxBytesReader(w, r.Body, sqsqueue.MaxSize))
-		if !ok || err != nil {
-			http.Error(w, `{"message":"There is no such queue, or the message is too large."}`, http.StatusBadRequest)
-			return
-		}
-		if err := q.Send(r.Context(), worker.Message{Body: string(body), Group: "support", Dedup: rand.Text()}); err != nil {
-			http.Error(w, `{"message":"The queue does not take the message."}`, http.StatusBadRequest)
-			return
-		}
-		fmt.Fprintln(w, `{"status":"queued"}`)
-	})
-	mux.HandleFunc("GET /_queues/{id}", func(w http.ResponseWriter, r *http.Request) {
-		q, ok := s.Broker.Queue(r.PathValue("id"))
-		if !ok {
-			http.Error(w, `{"message":"There is no such queue."}`, http.StatusNotFound)
-			return
-		}
-		list := []queued{}
-		for _, m := range q.Messages() {
-			list = append(list, queued{m.Attributes[worker.Reason], m.State, m.Receives, m.Sent, m.VisibleAt, m.Body})
-		}
-		w.Header().Set("Content-Type", "application/json")
-		enc := json.NewEncoder(w)
-		enc.SetEscapeHTML(false)
-		_ = enc.Encode(list)
-	})
-	return mux
+// connector is what answers Sitoo.
+type connector struct {
+	api    http.Handler
+	queues queues                // nil where they are not served
+	work   func(context.Context) // works the queues until its context ends
 }
 
-// queued is a message as it is shown.
-type queued struct {
-	Reason    string      `json:"reason,omitempty"` // why it was put aside
-	State     queue.State `json:"state"`
-	Receives  int         `json:"receives"`
-	Sent      time.Time   `json:"sent"`
-	VisibleAt time.Time   `json:"visible_at"`
-	Body      string      `json:"body"`
+// start makes the connector: the handlers in this process, with everything in
+// memory or (AWS=1) at an AWS endpoint, or (SAM=<the SAM CLI>) what is deployed, in
+// Docker.
+func start(ctx context.Context, o stack.Options, sitooURL string, getenv func(string) string, logs io.Writer, say func(string, ...any)) (connector, error) {
+	if getenv("AWS") == "1" || getenv("SAM") != "" {
+		cfg, err := cloud(ctx, getenv)
+		if err != nil {
+			return connector{}, err
+		}
+		o.Cloud = &cfg
+		say("AWS                %s", cmp.Or(getenv("AWS_ENDPOINT_URL"), "region "+cfg.Region))
+	}
+	if program := getenv("SAM"); program != "" {
+		return inDocker(ctx, o, program, sitooURL, getenv, logs, say)
+	}
+	s, err := stack.New(ctx, o)
+	if err != nil {
+		return connector{}, err
+	}
+	c := connector{api: s.Gateway, work: s.Run}
+	if s.Broker != nil {
+		c.queues = inMemory{s.Broker}
+	}
+	return c, nil
 }
 
 // cloud returns how to reach AWS, as the environment and the profile say. An
