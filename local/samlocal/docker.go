@@ -66,7 +66,7 @@ func NewDoor(ctx context.Context) (*Door, error) {
 // Docker does not say it where it is the first one of the bridge's network.
 func bridge(networks string, local []net.Addr) netip.Addr {
 	for line := range strings.Lines(networks) {
-		gateway, subnet, _ := strings.Cut(strings.TrimSpace(line), " ")
+		gateway, subnet, _ := strings.Cut(line, " ")
 		addr, err := netip.ParseAddr(strings.TrimSpace(gateway))
 		if err != nil {
 			network, err := netip.ParsePrefix(strings.TrimSpace(subnet))
