@@ -105,6 +105,9 @@ Resources:
 	} {
 		res, err := s.Invoke(t.Context(), tt.id, []byte(tt.event))
 		check(t, "start-lambda: "+tt.id+" "+tt.event, res, err, tt.reply, tt.fault, tt.err)
+		if strings.Contains(tt.event, "do") && tt.err == "" {
+			continue // `sam local invoke` takes seconds
+		}
 		res, err = l.Invoke(t.Context(), tt.id, []byte(tt.event))
 		check(t, "invoke: "+tt.id+" "+tt.event, res, err, tt.reply, tt.fault, tt.err)
 	}

@@ -204,7 +204,7 @@ func remove(ctx context.Context, ids []string) {
 // beside what functions do.
 var own = []string{
 	"START RequestId: ", "END RequestId: ", "REPORT RequestId: ", "SAM_CONTAINER_ID: ", "Mounting ", "Invoking bootstrap",
-	"Local image ", "Using local image: ", "Building image", "Containers Initialization", "Lambda function ", "Reading invoke payload",
+	"Local image ", "Using local image: ", "Building image", "Removing rapid images", "Containers Initialization", "Lambda function ", "Reading invoke payload",
 	"Requested to skip pulling images", "You can now ", "Press CTRL+C", " * ", "WARNING: This is a development server",
 }
 
@@ -215,7 +215,8 @@ func chatter(line string) bool {
 			return true
 		}
 	}
-	return strings.Trim(line, " .*\t\r\n") == "" || strings.Contains(line, ` HTTP/1.1" `)
+	return strings.Trim(line, " .*\t\r\n") == "" || strings.Contains(line, ` HTTP/1.1" `) ||
+		strings.Contains(line, "failed to get the next invoke: ") // its container is taken away
 }
 
 // last returns the last lines of what was printed, for an error.
