@@ -21,7 +21,6 @@ import (
 
 	"sitoo-rule/local/awslocal"
 	"sitoo-rule/local/fakerule"
-	"sitoo-rule/local/fakesitoo"
 	"sitoo-rule/local/stack"
 	"sitoo-rule/local/standins"
 	"sitoo-rule/local/template"
@@ -62,7 +61,7 @@ func run(ctx context.Context, getenv func(string) string, out, logs io.Writer) e
 		Key: cmp.Or(getenv("RULE_KEY"), fakerule.DefaultKey), Seed: getenv("RULE_SEED"), RulePort: getenv("RULE_PORT"), SitooPort: getenv("SITOO_PORT"),
 	}
 	ruleURL := getenv("RULE_URL")
-	var customers []fakesitoo.Customer
+	var customers standins.Customers
 	if ruleURL == "" {
 		if ruleURL, customers, err = standins.Rule(ctx, &group, shop); err != nil {
 			return err

@@ -2,9 +2,7 @@ package session
 
 import (
 	"bytes"
-	"cmp"
 	"io"
-	"mime"
 	"mime/multipart"
 	"net/http"
 	"os"
@@ -39,7 +37,7 @@ func (s Session) Curl(t *testing.T, line string) (status int, body string) {
 			header.Set("Content-Type", "application/x-www-form-urlencoded") // curl's own
 		case "-F":
 			i++
-			data = s.file(t, words[i], header)
+			data = form(t, words[i], header)
 		default:
 			url = s.local(words[i])
 		}
@@ -75,9 +73,8 @@ func (s Session) local(text string) string {
 	return s.Address.Replace(text)
 }
 
-// file is the body that sends a file, given as file=@name: a form, or the file
-// itself.
-func (s Session) file(t *testing.T, field string, header http.Header) string {
+// form is a form with one file, given as file=@name.
+func form(t *testing.T, field string, header http.Header) string {
 	t.Helper()
 	name, path, ok := strings.Cut(field, "=@")
 	if !ok {
@@ -86,11 +83,6 @@ func (s Session) file(t *testing.T, field string, header http.Header) string {
 	content, err := os.ReadFile(path)
 	if err != nil {
 		t.Fatal(err)
-	}
-	if s.Raw {
-		// What curl says of --data-binary tells nothing; this is what a program says.
-		header.Set("Content-Type", cmp.Or(mime.TypeByExtension(filepath.Ext(path)), "application/octet-stream"))
-		return string(content)
 	}
 	var b bytes.Buffer
 	w := multipart.NewWriter(&b)

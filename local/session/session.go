@@ -21,8 +21,6 @@ type Session struct {
 	Address *strings.Replacer
 	// Make is what make is told beside the line's own words.
 	Make []string
-	// Raw sends the file of a form as the body itself.
-	Raw bool
 	// Leave reports whether a command is left out, with its answers.
 	Leave func(line string) bool
 	// Heading is called with every heading of the page, before what is below it.

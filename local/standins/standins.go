@@ -41,9 +41,12 @@ type Options struct {
 	Seed string
 }
 
+// Customers are who buys in the made-up shop.
+type Customers []fakesitoo.Customer
+
 // Rule serves the stand-in for Rule until ctx ends, and returns its address and
 // who the made-up shop's customers are.
-func Rule(ctx context.Context, group *sync.WaitGroup, o Options) (url string, customers []fakesitoo.Customer, err error) {
+func Rule(ctx context.Context, group *sync.WaitGroup, o Options) (url string, customers Customers, err error) {
 	key := cmp.Or(o.Key, fakerule.DefaultKey)
 	seed, from := fakerule.Seed(), ""
 	if o.Seed != "" {
@@ -77,7 +80,7 @@ func Rule(ctx context.Context, group *sync.WaitGroup, o Options) (url string, cu
 // Sitoo serves the stand-in for Sitoo until ctx ends: a shop with old orders of
 // the customers, whose tills call the connector at that API URL. It returns its
 // address.
-func Sitoo(ctx context.Context, group *sync.WaitGroup, o Options, customers []fakesitoo.Customer, connector string) (url string, err error) {
+func Sitoo(ctx context.Context, group *sync.WaitGroup, o Options, customers Customers, connector string) (url string, err error) {
 	l, err := Listen(o.Host, cmp.Or(o.SitooPort, "3002"))
 	if err != nil {
 		return "", err
