@@ -16,6 +16,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"regexp"
 	"runtime"
 	"strings"
 	"syscall"
@@ -208,6 +209,10 @@ var own = []string{
 	"Requested to skip pulling images", "You can now ", "Press CTRL+C", " * ", "WARNING: This is a development server",
 }
 
+// accessLog is what the SAM CLI says of each request, coloured on some machines:
+// with the query string, which may hold a phone number.
+var accessLog = regexp.MustCompile(` - - \[.* HTTP/1\.`)
+
 // chatter reports whether a line is none of a function's.
 func chatter(line string) bool {
 	for _, begin := range own {
@@ -215,7 +220,7 @@ func chatter(line string) bool {
 			return true
 		}
 	}
-	return strings.Trim(line, " .*\t\r\n") == "" || strings.Contains(line, ` HTTP/1.1" `) ||
+	return strings.Trim(line, " .*\t\r\n") == "" || accessLog.MatchString(line) ||
 		strings.Contains(line, "failed to get the next invoke: ") // its container is taken away
 }
 

@@ -219,6 +219,7 @@ func TestChatter(t *testing.T) {
 		"Function 'OrderWorker' timed out after 9 seconds":                   false,
 		"START RequestId: 1 Version: $LATEST":                                true,
 		"2026-11-29 12:00:00 127.0.0.1 - - [] \"GET /sitoo HTTP/1.1\" 200 -": true,
+		"2026-11-29 12:00:00 127.0.0.1 - - [29/Nov/2026 12:00:00] \"\x1b[33mGET /sitoo?key=1 HTTP/1.1\x1b[0m\" 404 -": true,
 		".....": true,
 		"":      true,
 	} {
