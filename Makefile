@@ -99,12 +99,12 @@ host-build:
 	$(MAKE) build ARCH=$(HOST_ARCH) TARGET_OS=$(HOST_OS) BUILD_DIR=$(HOST_BUILD)
 
 .PHONY: smoke
-smoke: host-build ## Build for this machine and feed every event in events/ to the built functions
-	.ci/with-moto go run ./local/smoke -build $(HOST_BUILD)
+smoke: host-build $(EMULATOR)/.installed ## Build for this machine and feed every event in events/ to the built functions
+	.ci/with-emulator go run ./local/smoke -build $(HOST_BUILD)
 
 .PHONY: test-aws
-test-aws: $(VENV)/.installed ## Run the tests that speak to AWS against an emulator
-	SITOO_RULE_AWS=1 .ci/with-moto go test -race $(AWS_TESTS)
+test-aws: $(EMULATOR)/.installed ## Run the tests that speak to AWS against an emulator
+	SITOO_RULE_AWS=1 .ci/with-emulator go test -race $(AWS_TESTS)
 
 # PARAMETERS, PORT, RULE_PORT, SITOO_PORT, RULE_KEY and RULE_SEED reach it in the
 # environment.
@@ -155,7 +155,7 @@ fuzz-short: ## Feed every fuzz test some thousand new inputs
 ## Housekeeping
 
 .PHONY: venv
-venv: $(VENV)/.installed ## Set up .venv with the Python tools (sam, cfn-lint, moto)
+venv: $(VENV)/.installed ## Set up .venv with the Python tools (sam, cfn-lint)
 
 $(VENV)/.installed: .ci/requirements.txt
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 10))' || { echo "Python 3.10 or later is needed" >&2; exit 1; }

@@ -21,7 +21,6 @@ import (
 	"github.com/aws/aws-sdk-go-v2/aws"
 	"github.com/aws/aws-sdk-go-v2/config"
 
-	"sitoo-rule/local/awslocal"
 	"sitoo-rule/local/fakerule"
 	"sitoo-rule/local/queue"
 	"sitoo-rule/local/stack"
@@ -87,7 +86,7 @@ func run(ctx context.Context, getenv func(string) string, out, logs io.Writer) e
 
 	o := stack.Options{Template: t, RuleURL: ruleURL, Log: log, SitooAnyHost: true}
 	if getenv("AWS") == "1" {
-		cfg, err := cloud(ctx, getenv)
+		cfg, err := cloud(ctx)
 		if err != nil {
 			return err
 		}
@@ -158,17 +157,11 @@ type queued struct {
 	Body      string      `json:"body"`
 }
 
-// cloud returns how to reach AWS, as the environment and the profile say. An
-// endpoint that the environment names is an emulator: see awslocal.Serial.
-func cloud(ctx context.Context, getenv func(string) string) (aws.Config, error) {
+// cloud returns how to reach AWS, as the environment and the profile say.
+func cloud(ctx context.Context) (aws.Config, error) {
 	cfg, err := config.LoadDefaultConfig(ctx)
 	if err != nil {
 		return cfg, fmt.Errorf("AWS configuration: %w", err)
-	}
-	if getenv("AWS_ENDPOINT_URL") != "" {
-		// Only now: loading it adds AWS_CA_BUNDLE to the client, which it
-		// cannot do to this one.
-		cfg.HTTPClient = &http.Client{Transport: awslocal.Serial(http.DefaultTransport), Timeout: 30 * time.Second}
 	}
 	if cfg.Region == "" {
 		return cfg, errors.New("AWS=1 needs AWS_REGION, and credentials")

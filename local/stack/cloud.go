@@ -4,7 +4,6 @@ import (
 	"cmp"
 	"context"
 	"fmt"
-	"slices"
 
 	"github.com/aws/aws-lambda-go/lambda"
 	"github.com/aws/aws-sdk-go-v2/service/sqs"
@@ -79,10 +78,9 @@ func (s *Stack) inCloud(ctx context.Context, o Options) (func(id, attr string) (
 		if err != nil {
 			return nil, nil, fmt.Errorf("event source %s: %w", source.ID, err)
 		}
-		fifo := slices.ContainsFunc(o.Template.Queues, func(q template.Queue) bool { return q.ID == source.Queue && q.FIFO })
 		poller := &awslocal.Poller{
 			Client: sqs.NewFromConfig(*o.Cloud), Queue: awslocal.Created{URL: url, ARN: arn}, BatchSize: source.BatchSize, PartialFailures: source.PartialBatch,
-			Concurrency: 2, Timeout: f.Timeout, Log: o.Log, Handler: worker{s, f.Name}, Short: fifo,
+			Concurrency: 2, Timeout: f.Timeout, Log: o.Log, Handler: worker{s, f.Name},
 		}
 		s.workers = append(s.workers, poller.Run)
 	}
