@@ -62,6 +62,7 @@ lint: $(VENV)/.installed ## Check formatting, vet, staticcheck and the template
 	$(TOOL) staticcheck ./...
 	$(VENV)/bin/cfn-lint template.yaml
 	$(SAM) validate --lint
+	$(VENV)/bin/python .ci/transformed
 
 .PHONY: invoke
 invoke: ## Start one function with one event, by hand: make invoke FN=contact-find EVENT=events/contact-find/found-by-phone.json
@@ -102,12 +103,12 @@ host-build:
 	$(MAKE) build ARCH=$(HOST_ARCH) TARGET_OS=$(HOST_OS) BUILD_DIR=$(HOST_BUILD)
 
 .PHONY: smoke
-smoke: host-build ## Build for this machine and feed every event in events/ to the built functions
-	.ci/with-moto go run ./local/smoke -build $(HOST_BUILD)
+smoke: host-build $(EMULATOR)/.installed ## Build for this machine and feed every event in events/ to the built functions
+	.ci/with-emulator go run ./local/smoke -build $(HOST_BUILD)
 
 .PHONY: test-aws
-test-aws: $(VENV)/.installed ## Run the tests that speak to AWS against an emulator
-	SITOO_RULE_AWS=1 .ci/with-moto go test -race $(AWS_TESTS)
+test-aws: $(EMULATOR)/.installed ## Run the tests that speak to AWS against an emulator
+	SITOO_RULE_AWS=1 .ci/with-emulator go test -race $(AWS_TESTS)
 
 # PARAMETERS, PORT, RULE_PORT, SITOO_PORT, RULE_KEY and RULE_SEED reach it in the
 # environment.
@@ -135,9 +136,9 @@ sam-build: $(VENV)/.installed
 .PHONY: sam-api
 sam-api: ## Serve the built functions with sam local in Docker, beside the stand-ins, as make run does (PORT=3000)
 	$(require-docker)
-	@$(MAKE) --no-print-directory sam-build
+	@$(MAKE) --no-print-directory sam-build $(EMULATOR)/.installed
 	@go build -o .aws-sam/run-in-docker ./local/run
-	@SAM=$(VENV)/bin/sam SAM_BUILD=$(DOCKER_BUILD) .ci/with-moto .aws-sam/run-in-docker
+	@SAM=$(VENV)/bin/sam SAM_BUILD=$(DOCKER_BUILD) .ci/with-emulator .aws-sam/run-in-docker
 
 # One function is built, into a folder of its own: sam build empties the folder.
 .PHONY: sam-invoke
@@ -146,18 +147,18 @@ sam-invoke: ## Start one built function with sam local in Docker: make sam-invok
 	@test -f "functions/$(FN)/main.go" || { echo "there is no function $(FN), only" $$(ls functions) >&2; exit 2; }
 	@test -f "$(EVENT)" || { echo "there is no event $(EVENT)" >&2; exit 2; }
 	$(require-docker)
-	@$(MAKE) --no-print-directory $(VENV)/.installed
+	@$(MAKE) --no-print-directory $(VENV)/.installed $(EMULATOR)/.installed
 	@mkdir -p .aws-sam
 	@ARCH=$(HOST_ARCH) TARGET_OS=linux $(SAM) build $(call logical-id,$(FN)) --build-dir $(INVOKE_BUILD) --parameter-overrides Architecture=$(call processor,$(HOST_ARCH)) >$(INVOKE_BUILD).log 2>&1 || { cat $(INVOKE_BUILD).log >&2; exit 1; }
 	@go build -o .aws-sam/invoke-in-docker ./local/invoke
-	@.ci/with-moto .aws-sam/invoke-in-docker -sam $(VENV)/bin/sam -build $(INVOKE_BUILD) -fn "$(FN)" -event "$(EVENT)"
+	@.ci/with-emulator .aws-sam/invoke-in-docker -sam $(VENV)/bin/sam -build $(INVOKE_BUILD) -fn "$(FN)" -event "$(EVENT)"
 
 .PHONY: test-sam-local
 test-sam-local: ## With sam local: the README's sessions, every event in events/, and make sam-invoke; .ci/with-docker brings Docker if need be
 	$(require-docker)
-	@$(MAKE) --no-print-directory sam-build
-	.ci/with-moto go run ./local/smoke -build $(DOCKER_BUILD) -sam $(VENV)/bin/sam
-	SITOO_RULE_SAM=$(CURDIR)/$(VENV)/bin/sam SAM_BUILD=$(CURDIR)/$(DOCKER_BUILD) .ci/with-moto go test -count=1 ./local/run ./local/samlocal -run 'InDocker$$'
+	@$(MAKE) --no-print-directory sam-build $(EMULATOR)/.installed
+	.ci/with-emulator go run ./local/smoke -build $(DOCKER_BUILD) -sam $(VENV)/bin/sam
+	SITOO_RULE_SAM=$(CURDIR)/$(VENV)/bin/sam SAM_BUILD=$(CURDIR)/$(DOCKER_BUILD) .ci/with-emulator go test -count=1 ./local/run ./local/samlocal -run 'InDocker$$'
 
 ## Speed and fuzzing
 
@@ -176,7 +177,7 @@ fuzz-short: ## Feed every fuzz test some thousand new inputs
 ## Housekeeping
 
 .PHONY: venv
-venv: $(VENV)/.installed ## Set up .venv with the Python tools (sam, cfn-lint, moto)
+venv: $(VENV)/.installed ## Set up .venv with the Python tools (sam, cfn-lint)
 
 $(VENV)/.installed: .ci/requirements.txt
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 10))' || { echo "Python 3.10 or later is needed" >&2; exit 1; }

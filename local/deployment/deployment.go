@@ -131,10 +131,9 @@ func (d *Deployment) Pollers(client awslocal.SQSClient, side int, log *slog.Logg
 		if err != nil {
 			return nil, fmt.Errorf("event source %s: %w", source.ID, err)
 		}
-		q, _ := d.template.Queue(source.Queue)
 		all = append(all, &awslocal.Poller{
 			Client: client, Queue: awslocal.Created{URL: url, ARN: arn}, BatchSize: source.BatchSize, PartialFailures: source.PartialBatch,
-			Concurrency: side, Timeout: f.Timeout, Log: log, Handler: worker(f), Short: q.FIFO,
+			Concurrency: side, Timeout: f.Timeout, Log: log, Handler: worker(f),
 		})
 	}
 	return all, nil

@@ -5,6 +5,8 @@ package main
 import (
 	"cmp"
 	"context"
+	"crypto/rand"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
@@ -19,11 +21,13 @@ import (
 	"github.com/aws/aws-sdk-go-v2/aws"
 	"github.com/aws/aws-sdk-go-v2/config"
 
-	"sitoo-rule/local/awslocal"
 	"sitoo-rule/local/fakerule"
+	"sitoo-rule/local/queue"
 	"sitoo-rule/local/stack"
 	"sitoo-rule/local/standins"
 	"sitoo-rule/local/template"
+	"sitoo-rule/shared/sqsqueue"
+	"sitoo-rule/shared/worker"
 )
 
 func main() {
@@ -86,7 +90,7 @@ func run(ctx context.Context, getenv func(string) string, out, logs io.Writer) e
 		return err
 	}
 	group.Go(func() { c.work(ctx) })
-	standins.Serve(ctx, &group, api, withQueues(c.api, c.queues))
+	standins.Serve(ctx, &group, api, c.handler)
 	say("API for Sitoo      %s   with the API token %s", apiURL, shop.Key)
 	say("try:  curl -H 'Authorization: Bearer %s' '%s/contacts?key=070-174+06+05'", shop.Key, apiURL)
 	say("and:  curl -H 'Authorization: Bearer %s' -F file=@%s %s/bonuschecks", shop.Key, sample, apiURL)
@@ -97,9 +101,8 @@ func run(ctx context.Context, getenv func(string) string, out, logs io.Writer) e
 
 // connector is what answers Sitoo.
 type connector struct {
-	api    http.Handler
-	queues queues                // nil where they are not served
-	work   func(context.Context) // works the queues until its context ends
+	handler http.Handler
+	work    func(context.Context) // works the queues until its context ends
 }
 
 // start makes the connector: the handlers in this process, with everything in
@@ -107,7 +110,7 @@ type connector struct {
 // Docker.
 func start(ctx context.Context, o stack.Options, sitooURL string, getenv func(string) string, logs io.Writer, say func(string, ...any)) (connector, error) {
 	if getenv("AWS") == "1" || getenv("SAM") != "" {
-		cfg, err := cloud(ctx, getenv)
+		cfg, err := cloud(ctx)
 		if err != nil {
 			return connector{}, err
 		}
@@ -121,24 +124,64 @@ func start(ctx context.Context, o stack.Options, sitooURL string, getenv func(st
 	if err != nil {
 		return connector{}, err
 	}
-	c := connector{api: s.Gateway, work: s.Run}
-	if s.Broker != nil {
-		c.queues = inMemory{s.Broker}
-	}
-	return c, nil
+	return connector{handler: withQueues(s), work: s.Run}, nil
 }
 
-// cloud returns how to reach AWS, as the environment and the profile say. An
-// endpoint that the environment names is an emulator: see awslocal.Serial.
-func cloud(ctx context.Context, getenv func(string) string) (aws.Config, error) {
+// withQueues serves the API, and beside it the queues in memory: a POST to
+// /_queues/<logical id> is what `aws sqs send-message` is in AWS, and a GET shows
+// what is on the queue, without taking it.
+func withQueues(s *stack.Stack) http.Handler {
+	mux := http.NewServeMux()
+	mux.Handle("/", s.Gateway)
+	if s.Broker == nil {
+		return mux
+	}
+	mux.HandleFunc("POST /_queues/{id}", func(w http.ResponseWriter, r *http.Request) {
+		q, ok := s.Broker.Queue(r.PathValue("id"))
+		body, err := io.ReadAll(http.MaxBytesReader(w, r.Body, sqsqueue.MaxSize))
+		if !ok || err != nil {
+			http.Error(w, `{"message":"There is no such queue, or the message is too large."}`, http.StatusBadRequest)
+			return
+		}
+		if err := q.Send(r.Context(), worker.Message{Body: string(body), Group: "support", Dedup: rand.Text()}); err != nil {
+			http.Error(w, `{"message":"The queue does not take the message."}`, http.StatusBadRequest)
+			return
+		}
+		fmt.Fprintln(w, `{"status":"queued"}`)
+	})
+	mux.HandleFunc("GET /_queues/{id}", func(w http.ResponseWriter, r *http.Request) {
+		q, ok := s.Broker.Queue(r.PathValue("id"))
+		if !ok {
+			http.Error(w, `{"message":"There is no such queue."}`, http.StatusNotFound)
+			return
+		}
+		list := []queued{}
+		for _, m := range q.Messages() {
+			list = append(list, queued{m.Attributes[worker.Reason], m.State, m.Receives, m.Sent, m.VisibleAt, m.Body})
+		}
+		w.Header().Set("Content-Type", "application/json")
+		enc := json.NewEncoder(w)
+		enc.SetEscapeHTML(false)
+		_ = enc.Encode(list)
+	})
+	return mux
+}
+
+// queued is a message as it is shown.
+type queued struct {
+	Reason    string      `json:"reason,omitempty"` // why it was put aside
+	State     queue.State `json:"state"`
+	Receives  int         `json:"receives"`
+	Sent      time.Time   `json:"sent"`
+	VisibleAt time.Time   `json:"visible_at"`
+	Body      string      `json:"body"`
+}
+
+// cloud returns how to reach AWS, as the environment and the profile say.
+func cloud(ctx context.Context) (aws.Config, error) {
 	cfg, err := config.LoadDefaultConfig(ctx)
 	if err != nil {
 		return cfg, fmt.Errorf("AWS configuration: %w", err)
-	}
-	if getenv("AWS_ENDPOINT_URL") != "" {
-		// Only now: loading it adds AWS_CA_BUNDLE to the client, which it
-		// cannot do to this one.
-		cfg.HTTPClient = &http.Client{Transport: awslocal.Serial(http.DefaultTransport), Timeout: 30 * time.Second}
 	}
 	if cfg.Region == "" {
 		return cfg, errors.New("AWS=1 needs AWS_REGION, and credentials")

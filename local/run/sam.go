@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"net/http"
 	"net/http/httputil"
 	"net/url"
 	"sync"
@@ -13,6 +14,7 @@ import (
 	"github.com/aws/aws-lambda-go/lambda"
 	"github.com/aws/aws-sdk-go-v2/service/sqs"
 
+	"sitoo-rule/local/awslocal"
 	"sitoo-rule/local/deployment"
 	"sitoo-rule/local/samlocal"
 	"sitoo-rule/local/stack"
@@ -65,7 +67,12 @@ func inDocker(ctx context.Context, o stack.Options, program, shop string, getenv
 	if err != nil {
 		return connector{}, err
 	}
-	closers = append(closers, api.Close, functions.Close)
+	closers = append(closers, func() { // side by side: each takes seconds
+		var both sync.WaitGroup
+		both.Go(api.Close)
+		both.Go(functions.Close)
+		both.Wait()
+	})
 	pollers, err := d.Pollers(sqs.NewFromConfig(*o.Cloud), 1, o.Log, func(f template.Function) lambda.Handler { return remote{functions, f.ID} })
 	if err != nil {
 		return connector{}, err
@@ -79,9 +86,16 @@ func inDocker(ctx context.Context, o stack.Options, program, shop string, getenv
 		return connector{}, err
 	}
 	say("Sitoo, in Docker   %s   what the baseurl of the shop's credentials begins with here", inside)
+	handler := http.NewServeMux()
+	handler.Handle("/", &httputil.ReverseProxy{Rewrite: func(r *httputil.ProxyRequest) { r.SetURL(target) }})
+	handler.Handle("/_queues/", awslocal.Door(sqs.NewFromConfig(*o.Cloud), func(_ context.Context, id string) (string, error) {
+		if _, ok := o.Template.Queue(id); !ok {
+			return "", nil
+		}
+		return d.Resolve(id, "")
+	}))
 	return connector{
-		api:    &httputil.ReverseProxy{Rewrite: func(r *httputil.ProxyRequest) { r.SetURL(target) }},
-		queues: inSQS{sqs.NewFromConfig(*o.Cloud), o.Template, d},
+		handler: handler,
 		work: func(ctx context.Context) {
 			defer closeAll()
 			var all sync.WaitGroup

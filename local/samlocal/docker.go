@@ -14,8 +14,6 @@ import (
 	"strings"
 	"sync"
 	"time"
-
-	"sitoo-rule/local/awslocal"
 )
 
 // ErrNoDocker is why nothing is started where no Docker answers.
@@ -28,8 +26,7 @@ const desktop = "host.docker.internal"
 // Door lets what runs in Docker's containers reach what listens on this machine's
 // loopback address, under the same port. It is safe for concurrent use. Close it.
 type Door struct {
-	bridge    netip.Addr // this machine on Docker's bridge, zero if that is not here
-	transport http.RoundTripper
+	bridge netip.Addr // this machine on Docker's bridge, zero if that is not here
 
 	mu      sync.Mutex
 	opened  map[string]string // by loopback address: as containers call it
@@ -55,11 +52,7 @@ func NewDoor(ctx context.Context) (*Door, error) {
 	if err != nil {
 		return nil, fmt.Errorf("addresses of this machine: %w", err)
 	}
-	return &Door{
-		bridge: bridge(string(out), local), opened: map[string]string{},
-		// Functions run side by side; see awslocal.Serial.
-		transport: awslocal.Serial(http.DefaultTransport.(*http.Transport).Clone()),
-	}, nil
+	return &Door{bridge: bridge(string(out), local), opened: map[string]string{}}, nil
 }
 
 // bridge returns the address of Docker's bridge if it is one of this machine's.
@@ -116,8 +109,7 @@ func (d *Door) Open(text string) (string, error) {
 	server := &http.Server{
 		ReadHeaderTimeout: 10 * time.Second,
 		Handler: &httputil.ReverseProxy{
-			Transport: d.transport,
-			Rewrite:   func(r *httputil.ProxyRequest) { r.SetURL(&url.URL{Scheme: u.Scheme, Host: u.Host}) },
+			Rewrite: func(r *httputil.ProxyRequest) { r.SetURL(&url.URL{Scheme: u.Scheme, Host: u.Host}) },
 		},
 	}
 	d.servers = append(d.servers, server)

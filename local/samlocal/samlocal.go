@@ -19,7 +19,6 @@ import (
 	"regexp"
 	"runtime"
 	"strings"
-	"syscall"
 	"time"
 
 	"sitoo-rule/local/runtimeapi"
@@ -123,9 +122,6 @@ func (l *Local) command(ctx context.Context, name string, args ...string) *exec.
 		"local", name, "--parameter-overrides", "Architecture=" + processor(), "--template", l.template, "--region", template.Region,
 	}, args...)...)
 	c.Env = l.environ
-	// What ends this process from the terminal is not to reach the SAM CLI before
-	// those who still call it are done.
-	c.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
 	c.Cancel = func() error { return c.Process.Signal(os.Interrupt) }
 	c.WaitDelay = patience
 	return c
