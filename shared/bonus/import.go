@@ -189,12 +189,12 @@ func (p *planner) find() (twice map[string]string) {
 		nouns[c.member] = c.noun
 	}
 	twice = map[string]string{}
-	known := known()
-	for _, weak := range []bool{false, true} {
+	known, ranks := known()
+	for rank := range ranks {
 		var found []string
 		for i, h := range p.header {
 			m, ok := known[plain(h)]
-			if !ok || m.weak != weak {
+			if !ok || m.rank != rank {
 				continue
 			}
 			first, there := p.at[m.member]
