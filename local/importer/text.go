@@ -160,7 +160,10 @@ func (t *text) separate(s []byte) {
 		t.separator, t.skip = l[4], first
 		return
 	}
-	for strings.Trim(trim(string(s[:first])), "\t;,\"") == "" && first < len(s) {
+	for strings.Trim(trim(string(s[:first])), "\t;,\"") == "" {
+		if first == len(s) {
+			return
+		}
 		s = s[first:]
 		first = end(s)
 	}

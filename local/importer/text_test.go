@@ -31,6 +31,7 @@ var texts = map[string]string{
 	"named separator": "sep=,\r\nemail,a;b;c\r\nx,1\r\n",
 	"trimmed":         " email ;\u00a0value\u200b\n  \"a b\"  ;  c \n",
 	"empty at first":  "\n;;\nemail;value\nx;1\n",
+	"separators only": "; ;\n ,",
 	"one column":      "email\na\n\"b\nc\"\n",
 	"end of DOS":      "email;value\na;1\n\x1a",
 	"bad quote":       "email;value\n\"a\"b;1\n",

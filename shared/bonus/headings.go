@@ -7,7 +7,7 @@ import (
 
 // columns are what columns can hold, and the headings that say so in English,
 // Swedish, Norwegian, Danish and Finnish, as plain writes them. Those that are
-// weak count only in a table without another one for the same.
+// weak count only in a table without another one for the same, earlier ones first.
 var columns = []struct {
 	member         string
 	noun           string
@@ -19,13 +19,13 @@ var columns = []struct {
 		phonenr phoneno mobilenr mobileno telno cellphone cell mobilnr mobiltelefonnummer telefonnr telnr telnummer tlf tlfnr tfn tfnnr mob mobiltlf
 		puhelin puhelinnumero puh puhnro puhelinnro matkapuhelin matkapuhelinnumero kannykka gsm`, ""},
 	{
-		memberCheckID, "the bonus check's id", `bonuscheckid checkid checknummer bonuschecknummer id
+		memberCheckID, "the bonus check's id", `bonuscheckid checkid checknummer bonuschecknummer
 		checknr checkno bonuscheckno bonuschecknr checknumber bonuschecknumber bonuscheckidnummer checkidnummer bonuscheckkod checkkod chequeid chequenumber bonuschequeid
 		sjekkid sjekknummer sjekknr bonussjekkid bonussjekknummer bonussjekknr
 		sekinnumero sekkinumero sekkinro bonussekinnumero bonussekkinumero sekintunnus bonussekintunnus`,
-		`kupongkod kupongnummer vouchercode voucherid vouchernumber couponcode couponid tunnus`,
+		`id kupongkod kupongnummer vouchercode voucherid vouchernumber couponcode couponid tunnus`,
 	},
-	{memberName, "the bonus check's name", `name namn titel rubrik navn tittel overskrift nimi otsikko title`, "checkname bonuscheckname checknamn checknavn"},
+	{memberName, "the bonus check's name", `name namn titel rubrik navn nimi`, "title tittel overskrift otsikko checkname bonuscheckname checknamn checknavn"},
 	{memberDescription, "the description", `description beskrivning beskrivelse kuvaus selite`, "text"},
 	{memberValue, "the value", `value amount belopp varde summa belop belob verdi sum arvo maara bonusbelopp checkbelopp checkvarde bonusvarde checkvalue bonusamount`, ""},
 	{memberRemaining, "what is left", `remaining kvar aterstar saldo gjenstar resterende restbelop restbelob restvardi restvarde restverdi tilbage balance jaljella kvarvarande`, "rest"},
@@ -50,25 +50,26 @@ var columns = []struct {
 	{columnChecks, "all bonus checks of a customer", "bonuschecks sitoocontactbonuschecks bonuscheckar bonussjekker bonussekit", ""},
 }
 
-// known returns what a heading says that its column holds, and whether the
-// heading is weak.
-func known() map[string]meaning {
-	all := map[string]meaning{}
+// known returns what headings say that their columns hold, and how many ranks
+// they have.
+func known() (all map[string]meaning, ranks int) {
+	all = map[string]meaning{}
 	for _, c := range columns {
 		for _, h := range strings.Fields(c.headings) {
-			all[h] = meaning{c.member, false}
+			all[h] = meaning{c.member, 0}
 		}
-		for _, h := range strings.Fields(c.weak) {
-			all[h] = meaning{c.member, true}
+		for i, h := range strings.Fields(c.weak) {
+			all[h] = meaning{c.member, i + 1}
+			ranks = max(ranks, i+2)
 		}
 	}
-	return all
+	return all, ranks
 }
 
-// meaning is the member that a heading means.
+// meaning is the member that a heading means, and how weak it is: 0 if it is not.
 type meaning struct {
 	member string
-	weak   bool
+	rank   int
 }
 
 // hints are what may stand behind a heading, as plain writes it: units, forms and

@@ -141,28 +141,7 @@ type planner struct {
 // columns finds out what the columns hold.
 func (p *planner) columns() (ignored []string, err error) {
 	p.at = map[string]int{}
-	nouns := map[string]string{}
-	for _, c := range columns {
-		nouns[c.member] = c.noun
-	}
-	twice := map[string]string{}
-	known := known()
-	for _, weak := range []bool{false, true} {
-		var found []string
-		for i, h := range p.header {
-			m, ok := known[plain(h)]
-			if !ok || m.weak != weak {
-				continue
-			}
-			first, there := p.at[m.member]
-			switch {
-			case !there:
-				p.at[m.member], found = i, append(found, m.member)
-			case slices.Contains(found, m.member):
-				twice[m.member] = fmt.Sprintf("%s and %s both hold %s, one of them is expected", p.name(first), p.name(i), nouns[m.member])
-			}
-		}
-	}
+	twice := p.find()
 	list, hasList := p.at[columnChecks]
 	id, hasID := p.at[memberCheckID]
 	if hasList {
@@ -200,6 +179,34 @@ func (p *planner) columns() (ignored []string, err error) {
 		}
 	}
 	return ignored, nil
+}
+
+// find looks the headings up. It returns what is wrong with the members that two
+// columns hold.
+func (p *planner) find() (twice map[string]string) {
+	nouns := map[string]string{}
+	for _, c := range columns {
+		nouns[c.member] = c.noun
+	}
+	twice = map[string]string{}
+	known, ranks := known()
+	for rank := range ranks {
+		var found []string
+		for i, h := range p.header {
+			m, ok := known[plain(h)]
+			if !ok || m.rank != rank {
+				continue
+			}
+			first, there := p.at[m.member]
+			switch {
+			case !there:
+				p.at[m.member], found = i, append(found, m.member)
+			case slices.Contains(found, m.member):
+				twice[m.member] = fmt.Sprintf("%s and %s both hold %s, one of them is expected", p.name(first), p.name(i), nouns[m.member])
+			}
+		}
+	}
+	return twice
 }
 
 // used says whether a column means something here.

@@ -172,25 +172,7 @@ func check(cell map[string]string, x *problems) json.RawMessage {
 	case value != "":
 		add(memberValue, value)
 	}
-	left, word := cell[memberRemaining], cell[memberRedeemed]
-	if text := x.amount(memberRemaining, left); text != "" {
-		rest, _ := Amount(text)
-		if whole, known := Amount(value); known && rest.GreaterThan(whole) {
-			x.add(memberRemaining, "remaining_over", Args{Value: shown(left)})
-		} else {
-			add(memberRemaining, text)
-		}
-		if used, _ := truth(word); used && rest.IsPositive() {
-			x.add(memberRedeemed, "redeemed_left", Args{})
-		}
-	}
-	if word != "" {
-		used, fine := truth(word)
-		if !fine {
-			x.add(memberRedeemed, "redeemed", Args{})
-		}
-		add(memberRedeemed, used)
-	}
+	x.rest(cell, value, add)
 	for _, name := range []string{memberDateRedeemed, memberFrom, memberTo} {
 		s := cell[name]
 		if s == "" {
@@ -214,6 +196,29 @@ func check(cell map[string]string, x *problems) json.RawMessage {
 		return nil
 	}
 	return out.raw
+}
+
+// rest reads what is left of a check that is worth value, and whether it is used.
+func (x *problems) rest(cell map[string]string, value string, add func(name string, value any)) {
+	left, word := cell[memberRemaining], cell[memberRedeemed]
+	if text := x.amount(memberRemaining, left); text != "" {
+		rest, _ := Amount(text)
+		if whole, known := Amount(value); known && rest.GreaterThan(whole) {
+			x.add(memberRemaining, "remaining_over", Args{Value: shown(left)})
+		} else {
+			add(memberRemaining, text)
+		}
+		if used, _ := truth(word); used && rest.IsPositive() {
+			x.add(memberRedeemed, "redeemed_left", Args{})
+		}
+	}
+	if word != "" {
+		used, fine := truth(word)
+		if !fine {
+			x.add(memberRedeemed, "redeemed", Args{})
+		}
+		add(memberRedeemed, used)
+	}
 }
 
 // backwards says whether a check's period ends before it begins.

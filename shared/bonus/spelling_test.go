@@ -188,11 +188,15 @@ func TestHeadings(t *testing.T) {
 		}
 	}
 	// A weak heading means something only where no other one does.
-	p, bad, _, err := planOf("email|id|kupongkod|value|Start|Giltig från|Till|Giltig till|rest\na@example.com|1|rea|5|x|2026-01-01|y|2026-12-31|")
+	p, bad, _, err := planOf("email|checkid|kupongkod|value|Start|Giltig från|Till|Giltig till|rest\na@example.com|1|rea|5|x|2026-01-01|y|2026-12-31|")
 	if diff := cmp.Diff([]string{"kupongkod", "Start", "Till"}, p.Ignored); diff != "" || err != nil || len(bad) > 0 {
 		t.Errorf("%v %v, ignored %s", err, bad, diff)
 	}
-	if _, _, _, err := planOf("email|id|value|Till|Slut\na@example.com|1|5|2026-12-31|2026-12-31"); err == nil || !strings.Contains(err.Error(), "D Till and E Slut both hold the last day") {
+	p, _, _, err = planOf("email|kupongkod|id|value|Slut|Till\na@example.com|rea|1|5|2027-12-31|2026-12-31")
+	if err != nil || !strings.Contains(said(p), `{"bonuscheckid":"1","value":"5.00","validto":"2026-12-31"}`) || !strings.HasPrefix(p.Message(), "Column E Slut looks like dates") {
+		t.Error(err, said(p), p.Message())
+	}
+	if _, _, _, err := planOf("email|id|value|Till|till\na@example.com|1|5|2026-12-31|2026-12-31"); err == nil || !strings.Contains(err.Error(), "D Till and E till both hold the last day") {
 		t.Error(err)
 	}
 	// What is in brackets is not left out if it says what the column is about.

@@ -85,9 +85,25 @@ func openCompound(body []byte) (*compound, error) {
 		}
 		c.fat = append(c.fat, uint32s(c.sector(n))...)
 	}
-	dir, err := c.chain(le.Uint32(body[48:]))
-	if err != nil {
+	if err := c.directory(le.Uint32(body[48:])); err != nil {
 		return nil, err
+	}
+	if at := le.Uint32(body[60:]); at <= maxSector {
+		table, err := c.chain(at)
+		if err != nil {
+			return nil, err
+		}
+		c.miniFAT = uint32s(table)
+	}
+	return c, nil
+}
+
+// directory reads the entries, from the sector at which their chain begins.
+func (c *compound) directory(at uint32) error {
+	le := binary.LittleEndian
+	dir, err := c.chain(at)
+	if err != nil {
+		return err
 	}
 	for ; len(dir) >= 128; dir = dir[128:] {
 		n := int(le.Uint16(dir[64:])) - 2
@@ -104,20 +120,13 @@ func openCompound(body []byte) (*compound, error) {
 		e.name = strings.ToLower(string(utf16.Decode(units)))
 		if e.kind == rootEntry && c.mini == nil && e.start <= maxSector {
 			if c.mini, err = c.chain(e.start); err != nil {
-				return nil, err
+				return err
 			}
 		}
 		c.entries = append(c.entries, e)
 	}
 	c.nest()
-	if at := le.Uint32(body[60:]); at <= maxSector {
-		table, err := c.chain(at)
-		if err != nil {
-			return nil, err
-		}
-		c.miniFAT = uint32s(table)
-	}
-	return c, nil
+	return nil
 }
 
 // uint32s returns the numbers in b.

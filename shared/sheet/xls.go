@@ -181,33 +181,48 @@ func (x *xls) globals() error {
 			}
 			x.formats = append(x.formats, f)
 		case recBoundSheet:
-			if len(data) < 6 {
-				return damaged(errors.New("the list of sheets is cut off"))
-			}
-			switch hidden, kind := data[4]&3 != 0, data[5]; {
-			case kind == 1, kind == 6: // a sheet of macros, a module
-				return errMacros
-			case kind != 0 || hidden:
-			case x.sheet != 0:
-				x.others++
-			default:
-				x.sheet = int(binary.LittleEndian.Uint32(data))
-				x.name = sheetName(data[6:])
+			if err := x.listed(data); err != nil {
+				return err
 			}
 		case recSST:
-			segments := [][]byte{data}
-			for {
-				id, data, next, ok := x.record(at)
-				if !ok || id != recContinue {
-					break
-				}
-				segments, at = append(segments, data), next
-			}
+			var segments [][]byte
+			segments, at = x.continued(data, at)
 			if err := x.texts(segments); err != nil {
 				return err
 			}
 		}
 	}
+}
+
+// continued returns the data of a record and of those that go on with it, and
+// where the next one begins.
+func (x *xls) continued(data []byte, at int) ([][]byte, int) {
+	segments := [][]byte{data}
+	for {
+		id, data, next, ok := x.record(at)
+		if !ok || id != recContinue {
+			return segments, at
+		}
+		segments, at = append(segments, data), next
+	}
+}
+
+// listed reads an entry of the list of sheets.
+func (x *xls) listed(data []byte) error {
+	if len(data) < 6 {
+		return damaged(errors.New("the list of sheets is cut off"))
+	}
+	switch hidden, kind := data[4]&3 != 0, data[5]; {
+	case kind == 1, kind == 6: // a sheet of macros, a module
+		return errMacros
+	case kind != 0 || hidden:
+	case x.sheet != 0:
+		x.others++
+	default:
+		x.sheet = int(binary.LittleEndian.Uint32(data))
+		x.name = sheetName(data[6:])
+	}
+	return nil
 }
 
 // sheetName reads the name of a sheet: a text whose length is one byte.
