@@ -32,6 +32,7 @@ func (s *Server) pages() http.Handler {
 	mux.HandleFunc("GET /_till/shop", s.serveShop)
 	mux.HandleFunc("/_till/crm/", s.serveTillCall)
 	mux.HandleFunc("POST /_sell", s.serveSell)
+	mux.HandleFunc("GET /_events", func(w http.ResponseWriter, _ *http.Request) { send(w, succeeded(s.Deliveries()), nil) })
 	mux.HandleFunc("/", func(w http.ResponseWriter, _ *http.Request) { send(w, notFound, nil) })
 	return http.NewCrossOriginProtection().Handler(mux)
 }

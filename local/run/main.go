@@ -119,8 +119,13 @@ func run(ctx context.Context, getenv func(string) string, out, logs io.Writer) e
 		if err != nil {
 			return err
 		}
-		sitoo := fakesitoo.New(fakesitoo.Options{Orders: orders, Customers: customers, Connector: apiURL, Token: key})
+		spi, err := strconv.Atoi(cmp.Or(getenv("SPI"), "1"))
+		if err != nil || spi < 1 || spi > 2 {
+			return fmt.Errorf("SPI is %q, 1 or 2 is expected", getenv("SPI"))
+		}
+		sitoo := fakesitoo.New(fakesitoo.Options{Orders: orders, Customers: customers, Connector: apiURL, Token: key, SPI: spi})
 		serve(ctx, &group, l, sitoo)
+		group.Go(func() { sitoo.RunEvents(ctx) })
 		say("Sitoo (stand-in)   http://%s   a made-up shop; sells with POST /_sell", l.Addr())
 		say("Till (stand-in)    http://%s/till   open it: what a cashier sees", l.Addr())
 	} else {
