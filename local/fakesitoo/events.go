@@ -91,7 +91,7 @@ func (s *Server) Deliveries() []Delivery {
 	b := &s.events
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	list := slices.Clone(b.done)
+	list := append([]Delivery{}, b.done...)
 	if b.batch != nil {
 		list = append(list, *b.batch)
 	}
