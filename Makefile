@@ -10,6 +10,7 @@ ARCH ?= arm64
 TARGET_OS ?= linux
 BUILD_DIR ?= .aws-sam/build
 VENV ?= .venv
+EMULATOR ?= .emulator
 PYTHON ?= python3
 TOOL := go tool -modfile=.ci/tools/go.mod
 SAM := SAM_CLI_TELEMETRY=0 $(VENV)/bin/sam
@@ -23,7 +24,7 @@ HOST_ARCH = $(shell go env GOHOSTARCH)
 HOST_OS = $(shell go env GOHOSTOS)
 HOST_BUILD := .aws-sam/host
 DOCKER_BUILD := .aws-sam/docker
-export VENV
+export VENV EMULATOR
 
 .PHONY: help
 help: ## List every target
@@ -57,6 +58,7 @@ lint: $(VENV)/.installed ## Check formatting, vet, staticcheck and the template
 	$(TOOL) staticcheck ./...
 	$(VENV)/bin/cfn-lint template.yaml
 	$(SAM) validate --lint
+	$(VENV)/bin/python .ci/transformed
 
 .PHONY: invoke
 invoke: ## Start one function with one event, by hand: make invoke FN=contact-find EVENT=events/contact-find/found-by-phone.json
@@ -92,14 +94,27 @@ build-%:
 	CGO_ENABLED=0 GOOS=$(TARGET_OS) GOARCH=$(ARCH) go build -trimpath -buildvcs=false -tags lambda.norpc -ldflags '-s -w -buildid=' \
 		-o "$(ARTIFACTS_DIR)/bootstrap" ./functions/$$(sed 's/\([a-z0-9]\)\([A-Z]\)/\1-\2/g' <<<'$*' | tr '[:upper:]' '[:lower:]')
 
-.PHONY: smoke
-smoke: $(VENV)/.installed ## Build for this machine and feed every event in events/ to the built functions
+.PHONY: host-build
+host-build:
 	$(MAKE) build ARCH=$(HOST_ARCH) TARGET_OS=$(HOST_OS) BUILD_DIR=$(HOST_BUILD)
+
+.PHONY: smoke
+smoke: host-build ## Build for this machine and feed every event in events/ to the built functions
 	.ci/with-moto go run ./local/smoke -build $(HOST_BUILD)
 
 .PHONY: test-aws
 test-aws: $(VENV)/.installed ## Run the tests that speak to AWS against an emulator
 	SITOO_RULE_AWS=1 .ci/with-moto go test -race $(AWS_TESTS)
+
+# PARAMETERS, PORT, RULE_PORT, SITOO_PORT, RULE_KEY and RULE_SEED reach it in the
+# environment.
+.PHONY: deploy-local
+deploy-local: host-build $(EMULATOR)/.installed ## Deploy the real template into an emulator here, beside the stand-ins: make deploy-local [PARAMETERS="Country=NO"]
+	@EMULATOR_LOG=.aws-sam/emulator.log EMULATOR_PORT=$${EMULATOR_PORT:-4566} .ci/with-emulator go run ./local/deploy -build $(HOST_BUILD)
+
+.PHONY: test-deployed
+test-deployed: host-build $(EMULATOR)/.installed ## Deploy the real template into an emulator, and play the README's sessions there
+	SITOO_RULE_DEPLOYED=1 .ci/with-emulator go test ./local/deploy -count=1
 
 .PHONY: deploy
 deploy: ## Build and deploy (STAGE=dev or prod); needs AWS credentials
@@ -149,6 +164,16 @@ $(VENV)/.installed: .ci/requirements.txt
 	$(VENV)/bin/pip install --quiet --disable-pip-version-check --requirement .ci/requirements.txt
 	@touch $@
 
+.PHONY: emulator
+emulator: $(EMULATOR)/.installed ## Set up .emulator with the AWS emulator (MiniStack)
+
+$(EMULATOR)/.installed: .ci/emulator.txt
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 10))' || { echo "Python 3.10 or later is needed" >&2; exit 1; }
+	@$(PYTHON) -c 'import venv, ensurepip' 2>/dev/null || { echo "Python's venv module is needed: on Debian and Ubuntu, apt-get install python3-venv" >&2; exit 1; }
+	$(PYTHON) -m venv $(EMULATOR)
+	$(EMULATOR)/bin/pip install --quiet --disable-pip-version-check --require-hashes --requirement .ci/emulator.txt
+	@touch $@
+
 .PHONY: clean
-clean: ## Remove what was built, and .venv
-	rm -rf .aws-sam .build $(VENV)
+clean: ## Remove what was built, .venv and .emulator
+	rm -rf .aws-sam .build $(VENV) $(EMULATOR)

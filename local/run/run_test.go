@@ -2,20 +2,16 @@ package main
 
 import (
 	"bufio"
-	"bytes"
 	"context"
 	"fmt"
 	"io"
-	"mime/multipart"
-	"net/http"
 	"os"
-	"os/exec"
-	"path/filepath"
 	"regexp"
 	"strings"
 	"testing"
 
 	"sitoo-rule/local/contract"
+	"sitoo-rule/local/session"
 )
 
 // What the README tells a newcomer to type works, word for word, with AWS=1, the
@@ -31,98 +27,30 @@ func TestReadmeOverAWS(t *testing.T) {
 func readme(t *testing.T, env map[string]string) {
 	t.Helper()
 	t.Chdir("../..")
-	text, err := os.ReadFile("README.md")
-	if err != nil {
-		t.Fatal(err)
-	}
 	ports := addresses(begin(t, env))
 	if len(ports) != 3 {
 		t.Fatalf("addresses printed: %v", ports)
 	}
-	address := strings.NewReplacer("127.0.0.1:3000", ports["API"], "127.0.0.1:3001", ports["Rule"], "127.0.0.1:3002", ports["Sitoo"])
-	commands, answers := 0, 0
-	var status int
-	var body, last, page string
-	for line := range strings.Lines(string(text)) {
-		line = strings.TrimSpace(line)
-		switch {
-		case strings.HasPrefix(line, "## Old orders"):
-			// The page that the README has sent people to so far; it shows first who was
-			// written to last.
-			_, page = curl(t, address.Replace("curl http://127.0.0.1:3001/"))
-		case env["AWS"] != "" && (strings.Contains(line, "/backfills") || strings.Contains(line, "/_queues/")):
-			last = "make "
-		case strings.HasPrefix(line, "curl "):
-			last = line
-			status, body = curl(t, address.Replace(line))
-			commands++
-			if status != 200 && status != 202 && status != 400 && status != 404 {
-				t.Errorf("%s\nstatus %d: %s", line, status, body)
-			}
-		case strings.HasPrefix(line, "make backfill ") || line == "make check-setup":
-			// A whole job over the emulator's wire is TestHistoryOverAWS.
-			if last = line; env["AWS"] == "" {
-				body = typed(t, line, "URL=http://"+ports["API"]+"/sitoo")
-				commands++
-			}
-		case strings.HasPrefix(line, "#> ") && strings.HasPrefix(last, "make ") && env["AWS"] != "":
-		case strings.HasPrefix(line, "#> "):
-			answers++
-			want := strings.TrimPrefix(line, "#> ")
-			// A worker may still be at it: ask again, a bounded number of times.
-			for range 20_000 {
-				if answered(body, want) || !looks(last) {
-					break
-				}
-				_, body = curl(t, address.Replace(last))
-			}
-			if !answered(body, want) {
-				t.Errorf("%s\nanswers %s\nREADME says %s", last, body, want)
-			}
+	s := session.Session{
+		Address: strings.NewReplacer("127.0.0.1:3000", ports["API"], "127.0.0.1:3001", ports["Rule"], "127.0.0.1:3002", ports["Sitoo"]),
+		Make:    []string{"URL=http://" + ports["API"] + "/sitoo"},
+		// A whole job over the emulator's wire is TestHistoryOverAWS.
+		Leave: func(line string) bool {
+			return env["AWS"] != "" && (strings.HasPrefix(line, "make ") || strings.Contains(line, "/backfills") || strings.Contains(line, "/_queues/"))
+		},
+	}
+	seen := false
+	s.Heading = func(t *testing.T, text string) {
+		t.Helper()
+		// Rule's page shows first who was written to last.
+		if text == "Old orders" {
+			seen = true
+			s.Customer(t)
 		}
 	}
-	if commands < 17 || answers < 15 {
-		t.Errorf("the README has %d commands and %d answers", commands, answers)
+	if played := s.Play(t, "README.md"); !seen || played.Commands < 17 || played.Answers < 15 {
+		t.Errorf("the README has %d commands and %d answers; customer looked at: %v", played.Commands, played.Answers, seen)
 	}
-	// Of the check that is used in part, in full, and taken back once, 60 kr are
-	// left.
-	for _, want := range []string{"900001", "OrderCompleted", "ny.kund@example.com", "Sitoo-Order", "bonuschecks"} {
-		if !strings.Contains(page, want) {
-			t.Errorf("Rule's page does not show %s", want)
-		}
-	}
-	page = regexp.MustCompile(`<td data-head="[^"]*">`).ReplaceAllString(page, "<td>")
-	check := regexp.MustCompile(`(?s)<tr>\s*<td>bc-2011</td>.*?</tr>`).FindString(page)
-	for _, want := range []string{"<td>100.00</td>", "<td>60.00</td>", "<td>false</td>"} {
-		if !strings.Contains(check, want) {
-			t.Errorf("Rule's page shows the check as %q, without %s", check, want)
-		}
-	}
-}
-
-// typed runs a command of make's, with what it is told beside the line.
-func typed(t *testing.T, line, more string) string {
-	t.Helper()
-	c := exec.CommandContext(t.Context(), "make", append(strings.Fields(line)[1:], more)...)
-	out, err := c.CombinedOutput()
-	if err != nil {
-		t.Errorf("%s: %v\n%s", line, err, out)
-	}
-	return string(out)
-}
-
-// looks reports whether a command looks at what a worker does.
-func looks(command string) bool {
-	return !strings.Contains(command, " -d ") && (strings.HasSuffix(command, "/transactions") || strings.Contains(command, "/imports") || strings.Contains(command, "/backfills") || strings.Contains(command, "DeadLetters"))
-}
-
-// answered reports whether an answer begins as the README says, or with three
-// dots in front has that in it.
-func answered(body, want string) bool {
-	if within, anywhere := strings.CutPrefix(want, "... "); anywhere {
-		return strings.Contains(body, within)
-	}
-	return strings.HasPrefix(body, want)
 }
 
 // begin starts everything on free ports, with env for the rest, and returns the
@@ -193,80 +121,10 @@ func TestRuleKey(t *testing.T) {
 	}
 }
 
-// curl does what the command line would: -H, -d, -X, -F with one file and a URL,
-// with words in single quotes.
+// curl types a line of curl's.
 func curl(t *testing.T, line string) (status int, body string) {
 	t.Helper()
-	var words []string
-	for _, m := range regexp.MustCompile(`'([^']*)'|(\S+)`).FindAllStringSubmatch(line, -1) {
-		words = append(words, m[1]+m[2])
-	}
-	method, url, data := "", "", ""
-	header := http.Header{}
-	for i := 1; i < len(words); i++ {
-		switch words[i] {
-		case "-H":
-			i++
-			name, value, _ := strings.Cut(words[i], ": ")
-			header.Set(name, value)
-		case "-X":
-			i++
-			method = words[i]
-		case "-d":
-			i++
-			data = words[i]
-			header.Set("Content-Type", "application/x-www-form-urlencoded") // curl's own
-		case "-F":
-			i++
-			data = form(t, words[i], header)
-		default:
-			url = words[i]
-		}
-	}
-	if method == "" {
-		method = http.MethodGet
-		if data != "" {
-			method = http.MethodPost
-		}
-	}
-	req, err := http.NewRequestWithContext(t.Context(), method, url, strings.NewReader(data))
-	if err != nil {
-		t.Fatalf("%s: %v", line, err)
-	}
-	req.Header = header
-	res, err := http.DefaultClient.Do(req)
-	if err != nil {
-		t.Fatalf("%s: %v", line, err)
-	}
-	defer res.Body.Close()
-	b, err := io.ReadAll(res.Body)
-	if err != nil {
-		t.Fatal(err)
-	}
-	return res.StatusCode, string(b)
-}
-
-// form is a form with one file, as file=@name.
-func form(t *testing.T, field string, header http.Header) string {
-	t.Helper()
-	name, path, ok := strings.Cut(field, "=@")
-	if !ok {
-		t.Fatalf("-F %s is not a file", field)
-	}
-	content, err := os.ReadFile(path)
-	if err != nil {
-		t.Fatal(err)
-	}
-	var b bytes.Buffer
-	w := multipart.NewWriter(&b)
-	part, err := w.CreateFormFile(name, filepath.Base(path))
-	if err != nil {
-		t.Fatal(err)
-	}
-	_, _ = part.Write(content)
-	_ = w.Close()
-	header.Set("Content-Type", w.FormDataContentType())
-	return b.String()
+	return session.Session{}.Curl(t, line)
 }
 
 // Bad settings are said in words, before anything is served.
