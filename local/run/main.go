@@ -62,7 +62,7 @@ func run(ctx context.Context, getenv func(string) string, out, logs io.Writer) e
 	say := func(format string, args ...any) { fmt.Fprintf(out, format+"\n", args...) }
 
 	shop := standins.Options{
-		Key: cmp.Or(getenv("RULE_KEY"), fakerule.DefaultKey), Seed: getenv("RULE_SEED"), RulePort: getenv("RULE_PORT"), SitooPort: getenv("SITOO_PORT"),
+		Key: cmp.Or(getenv("RULE_KEY"), fakerule.DefaultKey), Seed: getenv("RULE_SEED"), RulePort: getenv("RULE_PORT"), SitooPort: getenv("SITOO_PORT"), SPI: getenv("SPI"),
 	}
 	ruleURL := getenv("RULE_URL")
 	var customers standins.Customers

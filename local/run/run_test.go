@@ -186,6 +186,7 @@ func TestBadSettings(t *testing.T) {
 		"AWS, no region":  {"PORT": "0", "RULE_PORT": "0", "SITOO_PORT": "0", "AWS": "1"},
 		"a broken seed":   {"PORT": "0", "RULE_SEED": "go.mod"},
 		"rule port taken": {"PORT": "0", "RULE_PORT": "x"},
+		"no such SPI":     {"PORT": "0", "RULE_PORT": "0", "SITOO_PORT": "0", "SPI": "3"},
 	} {
 		for _, v := range []string{"AWS_REGION", "AWS_DEFAULT_REGION", "AWS_PROFILE"} {
 			t.Setenv(v, "")
