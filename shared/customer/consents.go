@@ -12,79 +12,15 @@ import (
 	"sitoo-rule/shared/rule"
 )
 
-// marketing compares what the till wants for email and text messages with what
-// Rule does, and returns what to do and what to note afterwards. Only a change
-// is acted upon: a till sends back what it was shown.
-//
-// A suppression is lifted only if it was set through the API (assumed: Rule calls
-// that source "api") and our own field says that a till did it. One that the customer, a bounce, a spam report or
-// Rule's staff set stays, and the card goes on showing it.
-func (s *Service) marketing(ctx context.Context, r *rule.Session, sub rule.Subscriber, have, want Contact, values rule.Values) (note Contact, apply func() error) {
-	note = Contact{Flags: map[Member]bool{}}
-	var stop, lift []string
-	var tag bool
-	after := map[Member]bool{AcceptsEmail: have.Flags[AcceptsEmail], AcceptsSMS: have.Flags[AcceptsSMS]}
-	for _, m := range []Member{AcceptsEmail, AcceptsSMS} {
-		v, ok := want.Flags[m]
-		if !ok || v == have.Flags[m] {
-			continue
-		}
-		after[m] = v
-		if !v {
-			stop = append(stop, channels[m])
-		} else {
-			ours := values[ContactGroup][string(m)].Text() == "false"
-			foreign := slices.ContainsFunc(sub.Suppressed, func(x rule.Suppression) bool { return stops(x, m) && x.Source != "api" })
-			suppressed := slices.ContainsFunc(sub.Suppressed, func(x rule.Suppression) bool { return stops(x, m) })
-			if suppressed && (foreign || !ours) || !suppressed {
-				s.Log.InfoContext(ctx, "a refusal of marketing that no till set stays", "member", string(m), "subscriber", sub.ID)
-				after[m] = false
-				continue
-			}
-			lift = append(lift, channels[m])
-			tag = true
-			note.Flags[m] = true
-		}
-	}
-	return note, func() error {
-		return inParallel(
-			func() error {
-				if len(stop) == 0 {
-					return nil
-				}
-				return r.Suppress(ctx, sub.ID, stop...)
-			},
-			func() error {
-				for _, channel := range lift {
-					if err := r.Unsuppress(ctx, sub.ID, channel); err != nil {
-						return err
-					}
-				}
-				return nil
-			},
-			func() error {
-				if !tag || sub.Tagged(NewsletterTag) {
-					return nil
-				}
-				return r.Tag(ctx, sub.ID, []string{NewsletterTag}, rule.Quiet)
-			},
-			func() error {
-				if len(stop) == 0 || after[AcceptsEmail] || after[AcceptsSMS] || !sub.Tagged(NewsletterTag) {
-					return nil
-				}
-				return r.Untag(ctx, sub.ID, NewsletterTag)
-			},
-		)
-	}
-}
-
 // half marks a failure after the customer was saved: asking again completes it.
 func half(err error) error {
-	k := fault.KindOf(err)
-	if k == fault.Unauthorized || k == fault.Busy {
+	if err == nil {
+		return nil
+	}
+	if k := fault.KindOf(err); k == fault.Unauthorized || k == fault.Busy {
 		return err
 	}
-	return fault.Wrap(fault.Unavailable, err, "The customer is saved, but not yet the consents. Save once more.")
+	return fault.Say(fault.Unavailable, "half_saved").With(err)
 }
 
 // Consent is a topic that a customer can accept.
@@ -143,9 +79,10 @@ func (s *Service) preferenceGroups(ctx context.Context, r *rule.Session, account
 }
 
 // choices returns, by preference group, what changes between the consents that
-// a till was shown and those it sends. What did not change is not sent: the
-// customer may have chosen otherwise since, on Rule's own page.
-func (s *Service) choices(ctx context.Context, r *rule.Session, account string, have, want []string) (map[int64]map[int64]bool, error) {
+// a till was shown and those it sends, and those that are accepted then. What did
+// not change is not sent: the customer may have chosen otherwise since, on Rule's
+// own page. A consent that the shop does not have is ignored, and the log says so.
+func (s *Service) choices(ctx context.Context, r *rule.Session, account string, have, want []string) (byGroup map[int64]map[int64]bool, accepted []string, err error) {
 	differs := map[string]bool{}
 	for _, id := range want {
 		if !slices.Contains(have, id) {
@@ -158,32 +95,33 @@ func (s *Service) choices(ctx context.Context, r *rule.Session, account string, 
 		}
 	}
 	if len(differs) == 0 {
-		return nil, nil
+		return nil, want, nil
 	}
 	groups, err := s.preferenceGroups(ctx, r, account)
 	if err != nil {
-		return nil, err
+		return nil, nil, err
 	}
 	byGroup, unknown := sortOut(differs, groups)
-	if unknown != "" { // staff may have added it a moment ago
+	if len(unknown) > 0 { // staff may have added it a moment ago
 		s.mu.Lock()
 		delete(s.groups, account)
 		s.mu.Unlock()
 		if groups, err = s.preferenceGroups(ctx, r, account); err != nil {
-			return nil, err
+			return nil, nil, err
 		}
 		byGroup, unknown = sortOut(differs, groups)
 	}
-	if unknown != "" {
-		return nil, fault.Bad(string(Consents), "names the consent %q, which this shop does not have; GET /consents lists those it has", unknown)
+	if len(unknown) > 0 {
+		s.Log.InfoContext(ctx, "consents that this shop does not have are ignored", "count", len(unknown))
 	}
-	return byGroup, nil
+	accepted = slices.DeleteFunc(slices.Clone(want), func(id string) bool { return slices.Contains(unknown, id) })
+	return byGroup, accepted, nil
 }
 
-// sortOut returns choices by the group that each consent is in. unknown is one
-// that is accepted and in none of them; one that is gone cannot be withdrawn,
-// and need not be.
-func sortOut(differs map[string]bool, groups []rule.PreferenceGroup) (byGroup map[int64]map[int64]bool, unknown string) {
+// sortOut returns choices by the group that each consent is in. unknown are
+// those that are accepted and in none of them; one that is gone cannot be
+// withdrawn, and need not be.
+func sortOut(differs map[string]bool, groups []rule.PreferenceGroup) (byGroup map[int64]map[int64]bool, unknown []string) {
 	byGroup = map[int64]map[int64]bool{}
 	left := maps.Clone(differs)
 	for _, g := range groups {
@@ -199,8 +137,8 @@ func sortOut(differs map[string]bool, groups []rule.PreferenceGroup) (byGroup ma
 		}
 	}
 	for id, in := range left {
-		if in && (unknown == "" || id < unknown) {
-			unknown = id
+		if in {
+			unknown = append(unknown, id)
 		}
 	}
 	return byGroup, unknown

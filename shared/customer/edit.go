@@ -4,31 +4,29 @@ import (
 	"context"
 	"maps"
 	"slices"
-	"strings"
 
+	"sitoo-rule/shared/account"
 	"sitoo-rule/shared/fault"
 	"sitoo-rule/shared/rule"
 )
 
 // Update changes the members of a customer that in holds, and no others. An
 // empty member is cleared; the last identifier cannot be. It may be repeated.
-func (s *Service) Update(ctx context.Context, r *rule.Session, account string, id int64, in Contact) error {
-	want, wrong := normalise(in, s.Phones)
+// request is the id of the request, for the log.
+func (s *Service) Update(ctx context.Context, r *rule.Session, a account.Account, id int64, in Contact, request string) error {
+	want, wrong := normalise(in, s.phonesOf(a, in.Text[InvoiceCountry]))
 	if wrong != nil && !identifies(Member(fault.As(wrong).Member)) {
 		return wrong
 	}
-	sub, values, err := both(ctx, r, rule.ByID(id))
+	sub, values, err := s.both(ctx, r, rule.ByID(id), id)
 	if err != nil {
-		if fault.KindOf(err) == fault.NotFound {
-			return fault.Wrap(fault.NotFound, err, "There is no customer with that id.")
-		}
-		return err
+		return unknown(err)
 	}
-	have, _ := contactOf(sub, values, s.Phones)
+	have, _ := contactOf(sub, values, s.phonesOf(a), s.Now())
 	if wrong != nil {
 		// Rule may know the customer by what we would not take from a till; the
 		// till sends it back all the same, with whatever else it changes.
-		if want, err = normalise(in.withoutShown(have), s.Phones); err != nil {
+		if want, err = normalise(in.withoutShown(have), s.phonesOf(a, in.Text[InvoiceCountry])); err != nil {
 			return err
 		}
 	}
@@ -37,19 +35,22 @@ func (s *Service) Update(ctx context.Context, r *rule.Session, account string, i
 	maps.Copy(after, want.Text)
 	mail, number := after[Email], phoneNumber(after)
 	if mail == "" && number == "" {
-		return fault.Bad("email, mobile, phone", "would all be empty, and a customer is found by one of them: at least one must stay")
+		e := fault.Say(fault.Invalid, "identifier_last")
+		e.Member = "email, mobile, phone"
+		return e
 	}
 	var choices map[int64]map[int64]bool
-	if consents, sent := want.Lists[Consents]; sent {
-		if choices, err = s.choices(ctx, r, account, have.Lists[Consents], consents); err != nil {
+	if accepted, sent := want.Lists[Consents]; sent {
+		if choices, want.Lists[Consents], err = s.choices(ctx, r, a.ID, have.Lists[Consents], accepted); err != nil {
 			return err
 		}
 	}
-
+	c := consents{account: a.ID, sub: sub, values: values, have: have, want: want, choices: choices}
+	notes := s.refuse(ctx, &c, request)
 	// What Rule is told of consents is noted in the fields only afterwards:
 	// were it noted first and then lost, a second try would see no difference.
-	change := rule.Change{Fields: fieldsOf(changed(want, have), true)}
-	if !strings.EqualFold(mail, sub.Email) {
+	change := rule.Change{Fields: append(fieldsOf(changed(want, have), true), notes...)}
+	if !sameEmail(sub.Email, mail) {
 		change.Email = &mail
 	}
 	// A number that Rule has only as a field, because staff took it away from
@@ -62,25 +63,17 @@ func (s *Service) Update(ctx context.Context, r *rule.Session, account string, i
 			change.Tags = []string{Tag}
 		}
 		if err := s.update(ctx, r, id, change); err != nil {
-			return refusal(err, want, false)
+			if fault.KindOf(err) == fault.Conflict && (change.Email == nil) != (change.Phone == nil) {
+				code := "edit_email_taken"
+				if change.Phone != nil {
+					code = "edit_phone_taken"
+				}
+				return fault.Say(fault.Conflict, code).With(err)
+			}
+			return unknown(refusal(err, want))
 		}
 	}
-
-	later, apply := s.marketing(ctx, r, sub, have, want, values)
-	chosen := false
-	err = inParallel(apply, func() (err error) { chosen, err = s.choose(ctx, r, id, choices); return err })
-	if err != nil {
-		return half(err)
-	}
-	if chosen {
-		later.Lists = map[Member][]string{Consents: want.Lists[Consents]}
-	}
-	if notes := fieldsOf(later, true); len(notes) > 0 {
-		if err := s.update(ctx, r, id, rule.Change{Fields: notes}); err != nil {
-			return half(err)
-		}
-	}
-	return nil
+	return s.consent(ctx, r, c)
 }
 
 func (s *Service) update(ctx context.Context, r *rule.Session, id int64, c rule.Change) error {
@@ -98,11 +91,11 @@ func (s *Service) update(ctx context.Context, r *rule.Session, id int64, c rule.
 }
 
 // changed returns the members of want that differ from have, less those that
-// are written after Rule has been told of them.
+// are written after Rule has been told of them, or with a refusal: see refuse.
 func changed(want, have Contact) Contact {
 	out := Contact{Text: map[Member]string{}, Flags: map[Member]bool{}, Lists: map[Member][]string{}}
 	for m, v := range want.Text {
-		if v != have.Text[m] {
+		if v != have.Text[m] && (m != Email || !sameEmail(have.Text[m], v)) {
 			out.Text[m] = v
 		}
 	}
@@ -114,14 +107,6 @@ func changed(want, have Contact) Contact {
 	// What was never asked shows as no: an echo of that is not an answer.
 	if v, ok := want.Flags[AcceptsMail]; ok && v != have.Flags[AcceptsMail] {
 		out.Flags[AcceptsMail] = v
-	}
-	// A no is noted before Rule is told: Rule's suppressions, and not the note,
-	// tell a second try what is left to do, and one without its note could never
-	// be lifted. A yes is noted afterwards, for the same reason.
-	for _, m := range []Member{AcceptsEmail, AcceptsSMS} {
-		if v, ok := want.Flags[m]; ok && !v && have.Flags[m] {
-			out.Flags[m] = false
-		}
 	}
 	return out
 }

@@ -1,14 +1,18 @@
 package customer
 
 import (
+	"context"
 	"log/slog"
 	"sync"
 	"time"
+
+	"sitoo-rule/shared/account"
+	"sitoo-rule/shared/worker"
 )
 
 // The tags this package gives.
 const (
-	Tag           = "Sitoo"      // everyone we write
+	Tag           = "Sitoo"      // everyone we write; its automation starts once, when it is new
 	NewsletterTag = "Newsletter" // those who accept marketing
 )
 
@@ -16,12 +20,51 @@ const (
 // lives as long as the process.
 type Service struct {
 	Phones Phones // nil in functions that never read a number from outside
-	Log    *slog.Logger
-	Now    func() time.Time
+	// Syncs takes the delayed messages that complete a refusal of marketing: see
+	// Complete. Answers remembers what tills were told. Both are nil in functions
+	// that write no customer.
+	Syncs   worker.Sender
+	Answers Answers
+	Log     *slog.Logger
+	Now     func() time.Time
+	// NewID returns an id that is used once.
+	NewID func() string
 
 	found  recent
 	mu     sync.Mutex
 	groups map[string]cachedGroups
+}
+
+// Answers remembers what tills were told of marketing: refusals for RefusalLasts,
+// and for some weeks how many new customers were asked at all. Implementations
+// are safe for concurrent use.
+type Answers interface {
+	// Refuse notes that the customer has said no to the channels (AcceptsEmail,
+	// AcceptsSMS) at a time, in place of an earlier one. It may be repeated.
+	Refuse(ctx context.Context, account string, subscriber int64, at time.Time, channels ...Member) error
+	// Refused returns when that was last, by channel. The read is strongly
+	// consistent. What is older than RefusalLasts may be there or not.
+	Refused(ctx context.Context, account string, subscriber int64) (map[Member]time.Time, error)
+	// Count counts a new customer, who was asked whether she takes marketing or
+	// was not, under the day of at in Swedish time. A repetition counts twice.
+	Count(ctx context.Context, account string, at time.Time, asked bool) error
+	// Counts returns how many were counted since the day of a time.
+	Counts(ctx context.Context, account string, since time.Time) (asked, unasked int, err error)
+}
+
+// RefusalLasts is how long a till's no is not lifted by an edit: a card that was
+// open before it, at another till, may yet be saved with the yes that it showed.
+const RefusalLasts = 12 * time.Hour
+
+// phonesOf reads phone numbers as they are dialled in the account's country.
+// Where a number does not fit there, it is read as one of more's.
+func (s *Service) phonesOf(a account.Account, more ...string) Phones {
+	if s.Phones == nil {
+		return nil
+	}
+	return func(raw string, countries ...string) (string, bool) {
+		return s.Phones(raw, append(append([]string{a.Settings.Country}, countries...), more...)...)
+	}
 }
 
 // inParallel runs all functions and returns their first error.

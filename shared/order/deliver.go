@@ -98,9 +98,11 @@ type Deliverer struct {
 		SetSchema(ctx context.Context, id string, version int) error
 	}
 	Phones customer.Phones
-	Bonus  Bonus
-	Now    func() time.Time
-	Log    *slog.Logger
+	// Customers makes the customers whom Rule does not know.
+	Customers *customer.Service
+	Bonus     Bonus
+	Now       func() time.Time
+	Log       *slog.Logger
 }
 
 // skip is the error of an order that has nothing to do in Rule.
@@ -481,7 +483,7 @@ func (d *Deliverer) introduce(ctx context.Context, r *rule.Session, sub rule.Sub
 	if change.Phone == nil && len(change.Fields) == 0 {
 		return nil
 	}
-	values, err := r.Fields(ctx, rule.ByID(sub.ID))
+	values, err := r.Fields(ctx, sub.ID, customer.ContactGroup, customer.AddressGroup)
 	if err != nil && fault.KindOf(err) != fault.NotFound {
 		return err
 	}
