@@ -65,6 +65,8 @@ type shop struct {
 	answers  *memory.Consents
 	settings shops.Settings
 
+	clock func() time.Time
+
 	mu     sync.Mutex
 	now    time.Time
 	bodies []request
@@ -99,6 +101,15 @@ func (s *shop) deliver() error {
 		}
 	}
 	return nil
+}
+
+// completeAfter is when the queue's messages come.
+const completeAfter = time.Minute
+
+// session is a session with Rule over a transport.
+func (s *shop) session(over http.RoundTripper) *rule.Session {
+	client := rule.New(rule.Config{URL: "http://rule.example", HTTP: &http.Client{Transport: over}, Now: s.clock, Pause: -1})
+	return client.Session(key, time.Time{}, nil)
 }
 
 // pass lets time pass.
@@ -146,8 +157,8 @@ func newShop(t tb, seed string) *shop {
 		}
 	}
 	s.fail("", nil)
-	client := rule.New(rule.Config{URL: "http://rule.example", HTTP: &http.Client{Transport: direct{s.rule}}, Now: clock, Pause: -1})
-	s.r = client.Session(key, time.Time{}, nil)
+	s.clock = clock
+	s.r = s.session(direct{s.rule})
 	s.Service = &customer.Service{Phones: phones, Syncs: s, Answers: s.answers, NewID: func() string { return strconv.FormatInt(ids.Add(1), 10) }, Log: slog.New(slog.NewJSONHandler(s.logs, nil)), Now: clock}
 	return s
 }
