@@ -97,11 +97,24 @@ func (s *Server) Load(r io.Reader) error {
 }
 
 // Reset forgets everything that happened and is back at what Load had loaded.
-// Keys, faults and the clock stay. It must not run beside Load.
+// Accounts, keys, faults and the clock stay. It must not run beside Load.
 func (s *Server) Reset() error {
+	details := map[int]Details{}
+	for _, a := range s.all() {
+		a.mu.Lock() // never while s.mu is held: calls take them the other way round
+		details[a.id] = a.details
+		a.mu.Unlock()
+	}
 	s.mu.Lock()
-	for i, key := range s.order {
-		s.accounts[key] = newAccount(i+1, key, s.opt)
+	for i, old := range s.accounts {
+		fresh := newAccount(old.info, s.opt)
+		fresh.details = details[old.id]
+		s.accounts[i] = fresh
+		for _, k := range s.keys {
+			if k.acc == old {
+				k.acc = fresh
+			}
+		}
 	}
 	s.requests = nil
 	loads := slices.Clone(s.loads)
@@ -137,7 +150,7 @@ func (s *Server) load(raw []byte) error {
 	for _, dry := range []bool{true, false} {
 		for i, in := range file.Accounts {
 			key := cmp.Or(in.Key, first)
-			a := newAccount(0, key, s.opt)
+			a := newAccount(Account{}, s.opt)
 			if dry {
 				if live := s.any(key); live != nil {
 					live.mu.Lock()

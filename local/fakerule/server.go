@@ -14,7 +14,6 @@
 package fakerule
 
 import (
-	"bytes"
 	"encoding/json"
 	"errors"
 	"io"
@@ -22,14 +21,12 @@ import (
 	"maps"
 	"net"
 	"net/http"
-	"net/url"
 	"slices"
 	"strconv"
 	"strings"
 	"sync"
 	"time"
 	_ "time/tzdata" // Retry-After is in Stockholm time, also on a machine without a time zone database
-	"unicode/utf8"
 )
 
 // Defaults of [Options], and limits that do not move.
@@ -88,10 +85,31 @@ const (
 	BatchBare
 )
 
+// HistoricalLayout is how GET /v2/subscriber/{x}/fields shows the entries of a
+// historical group, which no source says. Where it shows several, the newest is
+// the first (assumed).
+type HistoricalLayout int
+
+const (
+	// HistoricalNewest shows the newest entry alone, as an ordinary group's.
+	HistoricalNewest HistoricalLayout = iota
+	// HistoricalGroups repeats the group, once for each entry.
+	HistoricalGroups
+	// HistoricalLists shows the group once, its fields being a list of lists.
+	HistoricalLists
+	// HistoricalObject shows the group once, its fields being an object with a
+	// list for each entry, by the entry's id.
+	HistoricalObject
+)
+
+// historicalNames are the layouts as the switch calls them.
+var historicalNames = []string{"newest", "groups", "lists", "object"}
+
 // Options are the knobs of a Server. The zero value behaves as Rule does.
 type Options struct {
-	// Keys are the API keys that are accepted, one account each. Empty means
-	// DefaultKey alone.
+	// Keys are the API keys that are accepted, one account each, the first with
+	// the id DefaultAccount. Empty means DefaultKey alone. AddAccount makes
+	// others, AddKeyTo and NewKey give an account more than one key.
 	Keys []string
 	// Now is the clock, time.Now if nil. It also makes the Date header.
 	Now func() time.Time
@@ -109,6 +127,8 @@ type Options struct {
 	AsyncDelay time.Duration
 	// BatchAnswer is what the answer of a v2 batch holds.
 	BatchAnswer BatchAnswer
+	// Historical is how v2 shows the entries of historical groups.
+	Historical HistoricalLayout
 	// Log gets one line per request: method, route, status, account. Never a
 	// key, and never a path, which may hold an email address. Nil is silent.
 	Log *slog.Logger
@@ -116,20 +136,31 @@ type Options struct {
 
 // Server is the stand-in; it is an http.Handler that serves /v2/... and
 // /v3/..., the same below /api, and for people GET / (a page), GET /_state
-// (JSON) and POST /_reset.
+// (JSON) and POST /_reset. The switches take JSON:
+//
+//	GET  /_accounts     [{account_id, name, company, ..., details, keys: [{id, name, key (masked), revoked}]}]
+//	POST /_accounts     {"account_id": 43, "name": "...", "key": "..."} -> {"account_id": 43, "key": "..."}
+//	POST /_keys         {"account_id": 42, "name": "...", "key": "..."} -> {"account_id": 42, "key": "..."}
+//	POST /_keys/revoke  {"key": "..."} or {"id": 7}; POST /_keys/accept takes it back
+//	POST /_details      {"account_id": 42, "details": {"status": 403}}
+//	POST /_historical   {"layout": "newest"}, or "groups", "lists", "object"
+//
+// Left out, an account_id is a new one, the first or (details) all accounts,
+// and a key is made up. Details are the members of [Details]; none is as Rule
+// answers.
 type Server struct {
-	opt       Options
-	routes    []route
-	stockholm *time.Location
-	control   http.Handler
+	opt     Options
+	routes  []route
+	control http.Handler
 
 	mu       sync.RWMutex
-	accounts map[string]*account // by API key
-	order    []string            // keys, oldest first
-	revoked  map[string]bool
+	accounts []*account // oldest first
+	keys     map[string]*apiKey
+	lastKey  int
 	loads    [][]byte // replayed by Reset
 	fault    func(*http.Request, []byte) *Fault
 	requests []*Request
+	layout   HistoricalLayout
 }
 
 // New returns a Server with one empty account per key.
@@ -160,15 +191,10 @@ func New(o Options) *Server {
 	if o.AsyncDelay == 0 {
 		o.AsyncDelay = DefaultAsyncDelay
 	}
-	stockholm, err := time.LoadLocation("Europe/Stockholm")
-	if err != nil {
-		panic("fakerule: the embedded time zone database lacks Europe/Stockholm: " + err.Error())
-	}
 	s := &Server{
-		opt:       o,
-		stockholm: stockholm,
-		accounts:  map[string]*account{},
-		revoked:   map[string]bool{},
+		opt:    o,
+		keys:   map[string]*apiKey{},
+		layout: o.Historical,
 	}
 	s.routes = slices.Concat(routesV2(), routesV3())
 	s.control = s.controlHandler()
@@ -390,10 +416,10 @@ func (s *Server) authenticate(c *call) *account {
 func (s *Server) account(key string) *account {
 	s.mu.RLock()
 	defer s.mu.RUnlock()
-	if s.revoked[key] {
-		return nil
+	if k := s.keys[key]; k != nil && !k.revoked {
+		return k.acc
 	}
-	return s.accounts[key]
+	return nil
 }
 
 func (s *Server) note(r Request, a *account) *Request {
@@ -414,7 +440,7 @@ func (s *Server) tooMany(c *call) reply {
 	c.acc.mu.Lock()
 	until := c.acc.budget.until
 	c.acc.mu.Unlock()
-	local := until.In(s.stockholm).Format(time.DateTime)
+	local := until.In(stockholm).Format(time.DateTime)
 	rep := reply{status: http.StatusTooManyRequests, header: http.Header{}}
 	switch s.opt.RetryAfter {
 	case RetryAfterSeconds:
@@ -433,163 +459,4 @@ func (s *Server) tooMany(c *call) reply {
 	rep.header.Set("Content-Type", "application/json")
 	rep.body = []byte(`"Too Many Attempts."`)
 	return rep
-}
-
-// A route is one documented call; a "*" segment is an argument.
-type route struct {
-	name     string
-	method   string
-	segments []string
-	handle   func(*call) reply
-}
-
-func handle(pattern string, h func(*call) reply) route {
-	method, path, _ := strings.Cut(pattern, " ")
-	segments, _ := split(path)
-	return route{name: pattern, method: method, segments: segments, handle: h}
-}
-
-// match finds the route of a request. known says that the path exists, if only
-// for another method. Routes with a literal segment stand before those with an
-// argument in its place.
-func (s *Server) match(method string, segments []string) (rt route, args []string, known bool) {
-	for _, rt := range s.routes {
-		args, ok := rt.fits(segments)
-		if !ok {
-			continue
-		}
-		known = true
-		if rt.method == method {
-			return rt, args, true
-		}
-	}
-	return route{}, nil, known
-}
-
-func (rt route) fits(segments []string) (args []string, ok bool) {
-	if len(segments) != len(rt.segments) {
-		return nil, false
-	}
-	for i, want := range rt.segments {
-		switch {
-		case want == "*":
-			args = append(args, segments[i])
-		case want != segments[i]:
-			return nil, false
-		}
-	}
-	return args, true
-}
-
-// split cuts an escaped path into unescaped segments, so that an escaped slash
-// stays inside its segment. A slash at the end says nothing.
-func split(escaped string) ([]string, bool) {
-	escaped = strings.Trim(escaped, "/")
-	if escaped == "" {
-		return nil, true
-	}
-	segments := strings.Split(escaped, "/")
-	for i, seg := range segments {
-		plain, err := url.PathUnescape(seg)
-		if err != nil {
-			return nil, false
-		}
-		segments[i] = plain
-	}
-	return segments, true
-}
-
-// A reply is an answer that is not sent yet.
-type reply struct {
-	status int
-	header http.Header
-	body   []byte
-}
-
-func jsonReply(status int, v any) reply {
-	return reply{status: status, header: http.Header{"Content-Type": {"application/json"}}, body: encode(v)}
-}
-
-// encode returns v as JSON without escaping HTML, as Rule does not either. v is
-// made of our own types; the only foreign part, raw JSON, was checked on its
-// way in.
-func encode(v any) []byte {
-	var b bytes.Buffer
-	e := json.NewEncoder(&b)
-	e.SetEscapeHTML(false)
-	if err := e.Encode(v); err != nil {
-		panic("fakerule: a reply cannot be encoded: " + err.Error())
-	}
-	return bytes.TrimSuffix(b.Bytes(), []byte("\n"))
-}
-
-func noContent() reply { return reply{status: http.StatusNoContent} }
-
-// A call is one request on its way through a handler. Handlers run with the
-// account locked.
-type call struct {
-	srv   *Server
-	acc   *account
-	r     *http.Request
-	v3    bool
-	body  []byte
-	args  []string
-	query url.Values
-	now   time.Time
-}
-
-// fail is an error answer that both versions shape alike.
-func (c *call) fail(status int, code, message string) reply {
-	return jsonReply(status, map[string]string{"error": code, "message": message})
-}
-
-func (c *call) noSubscriber() reply {
-	return c.fail(http.StatusNotFound, "SubscriberNotFound", "Could not find subscriber")
-}
-
-// problems are what is wrong with a request's body, by member.
-type problems map[string][]string
-
-func (p problems) add(member, message string) { p[member] = append(p[member], message) }
-
-// refuse is the version's answer to problems: v2 400 with fields, v3 422 with
-// errors.
-func (c *call) refuse(p problems) reply {
-	if c.v3 {
-		return jsonReply(http.StatusUnprocessableEntity, map[string]any{"message": "The given data was invalid.", "errors": p})
-	}
-	return jsonReply(http.StatusBadRequest, map[string]any{
-		"error": "BadRequest", "message": "Some fields could not be validated", "fields": p,
-	})
-}
-
-func (c *call) refuseOne(member, message string) reply {
-	return c.refuse(problems{member: {message}})
-}
-
-// decode reads the body into v, whose members are raw JSON, so that it fails
-// only for a body that is not an object. The second result is the refusal.
-func (c *call) decode(v any) (reply, bool) {
-	media, params, _ := strings.Cut(c.r.Header.Get("Content-Type"), ";")
-	if !strings.EqualFold(strings.TrimSpace(media), "application/json") {
-		return c.fail(http.StatusBadRequest, "BadRequest", "The content type must be application/json."), false
-	}
-	// v3 requires the charset; an ordinary client that leaves it out fails
-	// silently on the real thing, so here it fails aloud.
-	if c.v3 && !strings.EqualFold(strings.ReplaceAll(params, " ", ""), "charset=utf-8") {
-		return c.fail(http.StatusUnsupportedMediaType, "UnsupportedMediaType", "The content type must be application/json;charset=utf-8."), false
-	}
-	if trimmed := bytes.TrimSpace(c.body); len(trimmed) == 0 || trimmed[0] != '{' {
-		return c.fail(http.StatusBadRequest, "BadRequest", "The body must be a JSON object."), false
-	}
-	if !utf8.Valid(c.body) {
-		return c.fail(http.StatusBadRequest, "BadRequest", "The body is not UTF-8."), false
-	}
-	if err := json.Unmarshal(c.body, v); err != nil {
-		if wrong, ok := errors.AsType[*json.UnmarshalTypeError](err); ok {
-			return c.refuseOne(wrong.Field, "Has the wrong type."), false
-		}
-		return c.fail(http.StatusBadRequest, "BadRequest", "The body is not valid JSON."), false
-	}
-	return reply{}, true
 }

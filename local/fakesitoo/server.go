@@ -3,9 +3,9 @@
 // limits of the real one as far as they are known (the contract notes on the
 // REST API; what they leave open is said where it is decided).
 //
-// For people there is a page at / with the newest orders, and POST /_sell,
-// which sells something and sends the copy of the order to the connector the
-// way a till does.
+// For people there is a page at / with the newest orders, a till at /till, and
+// POST /_sell, which sells something and sends the copy of the order to the
+// connector the way a till does.
 package fakesitoo
 
 import (
@@ -81,8 +81,9 @@ type Request struct {
 // Server is the stand-in: an http.Handler, safe for concurrent use. It starts
 // no goroutines and needs no closing.
 type Server struct {
-	o     Options
-	sells sync.Mutex // one sale at a time, so that ids are in the order of the tills
+	o      Options
+	people http.Handler // the pages and what they call
+	sells  sync.Mutex   // one sale at a time, so that ids are in the order of the tills
 
 	books sync.RWMutex // guards book
 	book  *book
@@ -120,7 +121,9 @@ func New(o Options) *Server {
 	if o.Now == nil {
 		o.Now = time.Now
 	}
-	return &Server{o: o, book: newBook(newGenerator(o.Seed, max(o.Orders, 0), o.Customers))}
+	s := &Server{o: o, book: newBook(newGenerator(o.Seed, max(o.Orders, 0), o.Customers))}
+	s.people = s.pages()
+	return s
 }
 
 // Add puts an order in the shop, replacing one with the same orderid. It is
@@ -194,16 +197,11 @@ func (s *Server) MaxInFlight() int {
 
 // ServeHTTP serves the API below /v2/accounts/ and the pages for people.
 func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
-	switch {
-	case strings.HasPrefix(r.URL.Path, "/v2/"):
+	if strings.HasPrefix(r.URL.Path, "/v2/") {
 		s.serveAPI(w, r)
-	case r.URL.Path == "/" && (r.Method == http.MethodGet || r.Method == http.MethodHead):
-		s.servePage(w, r)
-	case r.URL.Path == "/_sell" && r.Method == http.MethodPost:
-		s.serveSell(w, r)
-	default:
-		send(w, notFound, nil)
+		return
 	}
+	s.people.ServeHTTP(w, r)
 }
 
 // answer is a status and a body that is ready to be sent.

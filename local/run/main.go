@@ -15,6 +15,7 @@ import (
 	"net/http"
 	"os"
 	"os/signal"
+	"slices"
 	"strconv"
 	"sync"
 	"syscall"
@@ -29,6 +30,7 @@ import (
 	"sitoo-rule/local/queue"
 	"sitoo-rule/local/stack"
 	"sitoo-rule/local/template"
+	"sitoo-rule/shared/customer"
 	"sitoo-rule/shared/rule"
 	"sitoo-rule/shared/sqsqueue"
 	"sitoo-rule/shared/worker"
@@ -115,6 +117,7 @@ func run(ctx context.Context, getenv func(string) string, out, logs io.Writer) e
 		sitoo := fakesitoo.New(fakesitoo.Options{Orders: orders, Customers: customers, Connector: apiURL, Token: key})
 		serve(ctx, &group, l, sitoo)
 		say("Sitoo (stand-in)   http://%s   a made-up shop; sells with POST /_sell", l.Addr())
+		say("Till (stand-in)    http://%s/till   open it: what a cashier sees", l.Addr())
 	} else {
 		say("Sitoo              %s", getenv("SITOO_URL"))
 	}
@@ -248,10 +251,14 @@ func serve(ctx context.Context, group *sync.WaitGroup, l net.Listener, h http.Ha
 	})
 }
 
-// customersOf makes Rule's made-up people the shop's customers.
+// customersOf makes those of Rule's made-up people the shop's customers who have
+// been at a till: the tag says who has.
 func customersOf(list []fakerule.Subscriber) []fakesitoo.Customer {
 	var out []fakesitoo.Customer
 	for _, s := range list {
+		if !slices.Contains(s.Tags, customer.Tag) {
+			continue
+		}
 		text := func(field string) string { f, _ := s.Field(field); return f.Value }
 		out = append(out, fakesitoo.Customer{
 			ContactID: strconv.FormatInt(s.ID, 10), Email: s.Email, Phone: s.Phone,
