@@ -45,6 +45,25 @@ func Consents(t *testing.T, open func(t *testing.T) customer.Answers) {
 			t.Errorf("another account's: %v, %v", got, err)
 		}
 	})
+	t.Run("tags", func(t *testing.T) {
+		t.Parallel()
+		s, account := open(t), newID()
+		want := func(account string, subscriber int64, want bool) {
+			t.Helper()
+			if got, err := s.Tagged(t.Context(), account, subscriber); err != nil || got != want {
+				t.Errorf("tagged %v, %v; want %v", got, err, want)
+			}
+		}
+		want(account, 1, false)
+		for range 2 {
+			if err := s.Marked(t.Context(), account, 1); err != nil {
+				t.Fatal(err)
+			}
+		}
+		want(account, 1, true)
+		want(account, 2, false)
+		want(newID(), 1, false)
+	})
 	t.Run("counts", func(t *testing.T) {
 		t.Parallel()
 		s, account := open(t), newID()

@@ -22,6 +22,7 @@ type Consents struct {
 	core
 	refusals map[refuser]map[customer.Member]time.Time
 	days     map[counted]counts
+	tagged   map[refuser]bool
 }
 
 type refuser struct {
@@ -105,4 +106,25 @@ func wrapped(err error, format string, args ...any) error {
 		return nil
 	}
 	return fmt.Errorf(format+": %w", append(args, err)...)
+}
+
+// Tagged reports whether Marked has noted that a customer has the tag Sitoo.
+func (s *Consents) Tagged(ctx context.Context, account string, subscriber int64) (has bool, err error) {
+	err = s.do(ctx, s.Fail, "Tagged", func() error {
+		has = s.tagged[refuser{account, subscriber}]
+		return nil
+	})
+	return has, wrapped(err, "get tag of subscriber %d of account %s", subscriber, account)
+}
+
+// Marked notes that a customer has the tag Sitoo.
+func (s *Consents) Marked(ctx context.Context, account string, subscriber int64) error {
+	err := s.do(ctx, s.Fail, "Marked", func() error {
+		if s.tagged == nil {
+			s.tagged = map[refuser]bool{}
+		}
+		s.tagged[refuser{account, subscriber}] = true
+		return nil
+	})
+	return wrapped(err, "note tag of subscriber %d of account %s", subscriber, account)
 }

@@ -67,6 +67,7 @@ type newcomer struct {
 	Message // Types is what is stopped for her
 	notes   []rule.Field
 	yes     bool // she accepts marketing on a channel
+	asked   bool // she was asked, of one channel at the least
 }
 
 // newcomer says what is done for a new customer who answered flags.
@@ -75,6 +76,7 @@ func (s *Service) newcomer(a account.Account, flags map[Member]bool) newcomer {
 	note := Contact{Flags: map[Member]bool{}}
 	for _, m := range marketed {
 		said, answered := flags[m]
+		n.asked = n.asked || answered
 		switch {
 		case said:
 			n.yes = true

@@ -47,7 +47,7 @@ func (s *Service) Add(ctx context.Context, r *rule.Session, a account.Account, i
 	if err != nil && fault.KindOf(err) == fault.Conflict {
 		id, known, err = s.addKnown(ctx, r, a, who, c, n, queued)
 	} else if err == nil {
-		id, err = sub.ID, s.settle(ctx, r, sub.ID, accepted, n.Types, choices, queued)
+		id, err = sub.ID, s.settle(ctx, r, a.ID, sub.ID, n.asked, accepted, n.Types, choices, queued)
 	}
 	if err != nil {
 		return 0, false, refusal(err, c)
@@ -61,10 +61,17 @@ func (s *Service) Add(ctx context.Context, r *rule.Session, a account.Account, i
 type person struct{ email, phone string }
 
 // settle tells Rule of a new customer's consents.
-func (s *Service) settle(ctx context.Context, r *rule.Session, id int64, accepted, stop []string, choices map[int64]map[int64]bool, queued bool) error {
+func (s *Service) settle(ctx context.Context, r *rule.Session, account string, id int64, asked bool, accepted, stop []string, choices map[int64]map[int64]bool, queued bool) error {
 	chosen := false
 	err := inParallel(
 		func() error { return s.stop(ctx, r, id, queued, stop) },
+		func() error { s.marked(ctx, account, id); return nil },
+		func() error {
+			if err := s.Answers.Count(ctx, account, s.Now(), asked); err != nil {
+				s.Log.WarnContext(ctx, "it is not counted whether a new customer was asked", "error", err)
+			}
+			return nil
+		},
 		func() (err error) { chosen, err = s.choose(ctx, r, id, choices); return err },
 	)
 	if err == nil && chosen {
@@ -89,7 +96,7 @@ func (s *Service) addKnown(ctx context.Context, r *rule.Session, a account.Accou
 		if err != nil {
 			return 0, false, err
 		}
-		return sub.ID, false, s.settle(ctx, r, sub.ID, accepted, n.Types, choices, queued)
+		return sub.ID, false, s.settle(ctx, r, a.ID, sub.ID, n.asked, accepted, n.Types, choices, queued)
 	}
 	have, _ := contactOf(sub, values, s.phonesOf(a), s.Now())
 	change := rule.Change{Fields: fieldsOf(missing(c, have, values, sub), false)}
@@ -278,5 +285,6 @@ func (s *Service) Create(ctx context.Context, r *rule.Session, a account.Account
 	if err != nil {
 		return rule.Subscriber{}, err
 	}
+	s.marked(ctx, a.ID, sub.ID)
 	return sub, s.stop(ctx, r, sub.ID, true, n.Types)
 }

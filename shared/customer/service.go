@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"sitoo-rule/shared/account"
+	"sitoo-rule/shared/rule"
 	"sitoo-rule/shared/worker"
 )
 
@@ -45,6 +46,10 @@ type Answers interface {
 	// Refused returns when that was last, by channel. The read is strongly
 	// consistent. What is older than RefusalLasts may be there or not.
 	Refused(ctx context.Context, account string, subscriber int64) (map[Member]time.Time, error)
+	// Tagged reports whether Marked has noted that a customer has the tag Sitoo.
+	Tagged(ctx context.Context, account string, subscriber int64) (bool, error)
+	// Marked notes that. It may be repeated.
+	Marked(ctx context.Context, account string, subscriber int64) error
 	// Count counts a new customer, who was asked whether she takes marketing or
 	// was not, under the day of at in Swedish time. A repetition counts twice.
 	Count(ctx context.Context, account string, at time.Time, asked bool) error
@@ -81,4 +86,29 @@ func inParallel(fns ...func() error) error {
 		}
 	}
 	return nil
+}
+
+// Mark gives a customer the tag Sitoo, whose automation it starts if it is new to
+// her and never again. It costs a request to Rule the first time, and none once it
+// is noted that she has it. fault.NotFound if there is no such customer.
+func (s *Service) Mark(ctx context.Context, r *rule.Session, account string, subscriber int64) error {
+	has, err := s.Answers.Tagged(ctx, account, subscriber)
+	if err != nil { // to tag once more does no harm
+		s.Log.WarnContext(ctx, "it is not known whether a customer has the tag Sitoo; she is given it", "subscriber", subscriber, "error", err)
+	}
+	if has {
+		return nil
+	}
+	if err := r.Tag(ctx, subscriber, []string{Tag}, rule.Quiet); err != nil {
+		return err
+	}
+	s.marked(ctx, account, subscriber)
+	return nil
+}
+
+// marked notes that a customer has the tag Sitoo.
+func (s *Service) marked(ctx context.Context, account string, subscriber int64) {
+	if err := s.Answers.Marked(ctx, account, subscriber); err != nil {
+		s.Log.WarnContext(ctx, "it is not noted that a customer has the tag Sitoo; her next order gives it once more", "subscriber", subscriber, "error", err)
+	}
 }

@@ -123,3 +123,30 @@ func wrapAnswer(err error, doing, account string, subscriber int64) error {
 	}
 	return fmt.Errorf("%s of subscriber %d of account %s: %w", doing, subscriber, account, awsfault.Wrap(err, "consents"))
 }
+
+// taggedLasts is how long it is kept who has the tag Sitoo: to ask Rule once more
+// after that costs one request.
+const taggedLasts = 400 * 24 * time.Hour
+
+func taggedKey(account string, subscriber int64) item {
+	return item{"account": text(account), "item": text("tagged#" + strconv.FormatInt(subscriber, 10))}
+}
+
+// Tagged reports whether Marked has noted that a customer has the tag Sitoo.
+func (s *Consents) Tagged(ctx context.Context, account string, subscriber int64) (bool, error) {
+	out, err := s.client.GetItem(ctx, &dynamodb.GetItemInput{TableName: aws.String(s.table), Key: taggedKey(account, subscriber)})
+	if err != nil {
+		return false, wrapAnswer(err, "get tag", account, subscriber)
+	}
+	return len(out.Item) > 0, nil
+}
+
+// Marked notes that a customer has the tag Sitoo.
+func (s *Consents) Marked(ctx context.Context, account string, subscriber int64) error {
+	const update = "SET #expires = :expires"
+	_, err := s.client.UpdateItem(ctx, &dynamodb.UpdateItemInput{
+		TableName: aws.String(s.table), Key: taggedKey(account, subscriber), UpdateExpression: aws.String(update),
+		ExpressionAttributeNames: names(update), ExpressionAttributeValues: item{":expires": number(time.Now().Add(taggedLasts).Unix())},
+	})
+	return wrapAnswer(err, "note tag", account, subscriber)
+}
