@@ -7,5 +7,5 @@ import (
 )
 
 func main() {
-	app.Start(app.ContactAdd, app.WithAccounts, app.WithPhones(phone.Parser))
+	app.Start(app.ContactAdd, app.WithAccounts, app.WithBonusQueue, app.WithConsents, app.WithPhones(phone.Parser))
 }

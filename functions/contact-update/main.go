@@ -7,5 +7,5 @@ import (
 )
 
 func main() {
-	app.Start(app.ContactUpdate, app.WithAccounts, app.WithPhones(phone.Parser))
+	app.Start(app.ContactUpdate, app.WithAccounts, app.WithBonusQueue, app.WithConsents, app.WithPhones(phone.Parser))
 }

@@ -7,5 +7,5 @@ import (
 )
 
 func main() {
-	app.Start(app.HistoryWorker, app.WithAccounts, app.WithPatience, app.WithHistory, app.WithLedger, app.WithHistoryQueue, app.WithHistoryDeadLetters, app.WithBackfillQueue, app.WithBonus, app.WithBonusQueue, app.WithPhones(phone.Parser))
+	app.Start(app.HistoryWorker, app.WithAccounts, app.WithPatience, app.WithHistory, app.WithLedger, app.WithHistoryQueue, app.WithHistoryDeadLetters, app.WithBackfillQueue, app.WithBonus, app.WithBonusQueue, app.WithConsents, app.WithPhones(phone.Parser))
 }

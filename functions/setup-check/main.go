@@ -6,5 +6,5 @@ import (
 )
 
 func main() {
-	app.Start(app.SetupCheck, app.WithAccounts, app.WithSitoo)
+	app.Start(app.SetupCheck, app.WithAccounts, app.WithConsents, app.WithSitoo)
 }

@@ -23,6 +23,7 @@ import (
 
 	"sitoo-rule/local/fakerule"
 	"sitoo-rule/shared/bonus"
+	"sitoo-rule/shared/customer"
 	"sitoo-rule/shared/fault"
 	"sitoo-rule/shared/rule"
 	"sitoo-rule/shared/worker"
@@ -370,7 +371,7 @@ func (a *actor) do(ctx context.Context, in bonusInput) (out bonusOutput, err err
 	switch in.op {
 	case opRead:
 		var values rule.Values
-		if values, err = session.Fields(ctx, rule.ByID(a.key.Subscriber)); err != nil {
+		if values, err = session.Fields(ctx, a.key.Subscriber, customer.ContactGroup); err != nil {
 			break
 		}
 		shown, _ := s.Card(ctx, a.key, bonus.Fields{Checks: values["Sitoo-Contact"]["bonuschecks"].JSON()})

@@ -15,7 +15,9 @@ func normalPhone(s string) (string, bool) {
 		return "", false // the library would read letters as on a telephone's keys
 	}
 	n, err := phonenumbers.Parse(s, "SE")
-	if err != nil || !phonenumbers.IsValidNumber(n) {
+	// A numbering plan that is newer than the library's knows more numbers
+	// (assumed: Rule takes what is possible and has its country code).
+	if err != nil || !phonenumbers.IsValidNumber(n) && (!strings.HasPrefix(s, "+") || !phonenumbers.IsPossibleNumber(n)) {
 		return "", false
 	}
 	return phonenumbers.Format(n, phonenumbers.E164), true

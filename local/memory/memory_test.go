@@ -14,6 +14,7 @@ import (
 	"sitoo-rule/local/memory"
 	"sitoo-rule/shared/account"
 	"sitoo-rule/shared/bonus"
+	"sitoo-rule/shared/customer"
 	"sitoo-rule/shared/history"
 	"sitoo-rule/shared/order"
 )
@@ -26,6 +27,11 @@ func TestAccounts(t *testing.T) {
 func TestLedger(t *testing.T) {
 	t.Parallel()
 	contract.Ledger(t, func(*testing.T) order.Ledger { return new(memory.Ledger) })
+}
+
+func TestConsents(t *testing.T) {
+	t.Parallel()
+	contract.Consents(t, func(*testing.T) customer.Answers { return new(memory.Consents) })
 }
 
 func TestBonus(t *testing.T) {

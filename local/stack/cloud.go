@@ -45,6 +45,7 @@ func (s *Stack) inCloud(ctx context.Context, o Options) (func(id, attr string) (
 			{c.OrdersDeadLetters != "", app.WithDeadLetters},
 			{c.BonusTable != "", app.WithBonus},
 			{c.BonusQueue != "", app.WithBonusQueue},
+			{c.ConsentsTable != "", app.WithConsents},
 			{c.BonusDeadLetters != "", app.WithBonusDeadLetters},
 			{c.ImportsTable != "", app.WithImports},
 			{c.ImportsQueue != "", app.WithImportsQueue},

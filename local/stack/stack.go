@@ -79,6 +79,7 @@ type Stack struct {
 	Accounts *memory.Accounts
 	Ledger   *memory.Ledger
 	Bonus    *memory.Bonus
+	Consents *memory.Consents
 	Imports  *memory.Imports
 	History  *memory.History
 
@@ -174,7 +175,7 @@ func (s *Stack) inMemory(o Options) (func(id, attr string) (string, error), func
 		return nil, nil, err
 	}
 	s.Broker, s.Accounts, s.Ledger = broker, &memory.Accounts{}, &memory.Ledger{}
-	s.Bonus, s.Imports, s.History = &memory.Bonus{}, &memory.Imports{}, &memory.History{}
+	s.Bonus, s.Consents, s.Imports, s.History = &memory.Bonus{}, &memory.Consents{}, &memory.Imports{}, &memory.History{}
 	urls := map[string]*queue.Queue{}
 	for _, q := range o.Template.Queues {
 		if b, ok := broker.Queue(q.ID); ok {
@@ -213,6 +214,9 @@ func (s *Stack) inMemory(o Options) (func(id, attr string) (string, error), func
 		}
 		if c.BonusTable != "" {
 			p.Bonus = s.Bonus
+		}
+		if c.ConsentsTable != "" {
+			p.Consents = s.Consents
 		}
 		if c.ImportsTable != "" {
 			p.Imports = s.Imports

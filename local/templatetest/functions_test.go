@@ -266,11 +266,12 @@ func TestActions(t *testing.T) {
 	// call needs no more than to seal a key that is new.
 	opens := with(shop, map[string][]string{"SecretsKey": {"kms:Decrypt", "kms:Encrypt"}})
 	jobs := []string{"dynamodb:GetItem", "dynamodb:Query", "dynamodb:UpdateItem"}
+	answers := []string{"dynamodb:GetItem", "dynamodb:UpdateItem"}
 	want := map[string]map[string][]string{
 		"ContactFind":   card,
 		"ContactGet":    card,
-		"ContactAdd":    shop,
-		"ContactUpdate": shop,
+		"ContactAdd":    with(shop, map[string][]string{"ConsentsTable": {"dynamodb:UpdateItem"}, "BonusQueue": {"sqs:SendMessage"}}),
+		"ContactUpdate": with(shop, map[string][]string{"ConsentsTable": answers, "BonusQueue": {"sqs:SendMessage"}}),
 		"ContactLookup": shop,
 		"ConsentList":   shop,
 		"PurchaseList":  shop,
@@ -280,7 +281,7 @@ func TestActions(t *testing.T) {
 		"OrderWorker": with(backroom, map[string][]string{
 			"LedgerTable": {"dynamodb:GetItem", "dynamodb:UpdateItem"},
 			"OrdersQueue": polls, "OrdersDeadLetters": {"sqs:SendMessage"},
-			"BonusTable": books, "BonusQueue": {"sqs:SendMessage"},
+			"BonusTable": books, "BonusQueue": {"sqs:SendMessage"}, "ConsentsTable": answers,
 		}),
 		"BonuscheckRedeem":  redeem,
 		"BonuscheckRestore": redeem,
@@ -298,7 +299,7 @@ func TestActions(t *testing.T) {
 		"CredentialsPut":    opens,
 		"CredentialsGet":    shop,
 		"CredentialsDelete": shop,
-		"SetupCheck":        opens,
+		"SetupCheck":        with(opens, map[string][]string{"ConsentsTable": {"dynamodb:Query"}}),
 		"BackfillList":      with(shop, map[string][]string{"HistoryTable": {"dynamodb:GetItem", "dynamodb:Query"}}),
 		"BackfillControl":   with(shop, map[string][]string{"HistoryTable": jobs, "BackfillQueue": {"sqs:SendMessage"}}),
 		// It posts its own next step.
@@ -310,7 +311,7 @@ func TestActions(t *testing.T) {
 			"HistoryTable": {"dynamodb:GetItem", "dynamodb:PutItem", "dynamodb:Query", "dynamodb:UpdateItem"},
 			"LedgerTable":  {"dynamodb:GetItem", "dynamodb:UpdateItem"},
 			"HistoryQueue": polls, "HistoryDeadLetters": {"sqs:SendMessage"}, "BackfillQueue": {"sqs:SendMessage"},
-			"BonusTable": books, "BonusQueue": {"sqs:SendMessage"},
+			"BonusTable": books, "BonusQueue": {"sqs:SendMessage"}, "ConsentsTable": answers,
 		}),
 		"UnknownRoute": {},
 	}
@@ -345,7 +346,7 @@ func TestTableActions(t *testing.T) {
 	request := regexp.MustCompile(`\.client\.(\w+)\(`)
 	for table, file := range map[string]string{
 		"AccountsTable": "accounts.go", "LedgerTable": "ledger.go", "BonusTable": "bonus.go", "ImportsTable": "imports.go",
-		"HistoryTable": "history.go",
+		"HistoryTable": "history.go", "ConsentsTable": "consents.go",
 	} {
 		source, err := os.ReadFile(filepath.Join(root, "shared/dynamo", file))
 		if err != nil {

@@ -144,6 +144,7 @@ func TestTables(t *testing.T) {
 		"AccountsTable": {"id S HASH"},
 		"LedgerTable":   {"account S HASH", "order N RANGE"},
 		"BonusTable":    {"account S HASH", "subscriber N RANGE"},
+		"ConsentsTable": {"account S HASH", "item S RANGE"},
 		"ImportsTable":  {"import S HASH", "part N RANGE"},
 		"HistoryTable":  {"account S HASH", "item S RANGE"},
 	}
@@ -151,7 +152,7 @@ func TestTables(t *testing.T) {
 	// the same thing happen twice.
 	expires := object{"AttributeName": "expires", "Enabled": true}
 	wantTTL := map[string]object{
-		"AccountsTable": expires, "LedgerTable": nil, "BonusTable": nil, "ImportsTable": expires, "HistoryTable": expires,
+		"AccountsTable": expires, "LedgerTable": nil, "BonusTable": nil, "ConsentsTable": expires, "ImportsTable": expires, "HistoryTable": expires,
 	}
 	gotTTL := map[string]object{}
 	gotKeys := map[string][]string{}

@@ -49,7 +49,7 @@ type known struct {
 
 type opened struct{ sealed, secret string }
 
-var errRefused = fault.New(fault.Unauthorized, "Rule does not accept this API token. Copy the API key from Rule (Settings > Developer) into Sitoo's box for the API token.")
+var errRefused = fault.Say(fault.Unauthorized, "token_refused")
 
 // Authorize returns the account of a token, which is the merchant's Rule API
 // key, the newest or an earlier one. The first call with a key that Rule accepts

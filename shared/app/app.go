@@ -35,8 +35,9 @@ type Parts struct {
 	OrdersDelay worker.Delayer
 	DeadLetters worker.Sender // of the queue that the function works
 	Bonus       bonus.Store
-	Syncs       worker.Sender // of messages that complete Rule's copy of bonus checks
+	Syncs       worker.Sender // of messages that complete in Rule what a till was told
 	SyncsDelay  worker.Delayer
+	Consents    customer.Answers
 	Imports     bonus.Imports
 	ImportParts worker.Sender
 
@@ -100,7 +101,7 @@ func (p Parts) edge() *spi.Edge {
 }
 
 func (p Parts) customers() *customer.Service {
-	return &customer.Service{Phones: p.Phones, Log: p.Log, Now: p.Now}
+	return &customer.Service{Phones: p.Phones, Syncs: p.Syncs, Answers: p.Consents, Log: p.Log, Now: p.Now, NewID: rand.Text}
 }
 
 func (p Parts) bonus() *bonus.Service {
@@ -113,10 +114,11 @@ func ContactFind(p Parts) lambda.Handler { return p.edge().ContactFind(p.custome
 // ContactGet is the function contact-get. It needs Bonus.
 func ContactGet(p Parts) lambda.Handler { return p.edge().ContactGet(p.customers(), p.bonus()) }
 
-// ContactAdd is the function contact-add. It needs Phones.
+// ContactAdd is the function contact-add. It needs Phones, Syncs and Consents.
 func ContactAdd(p Parts) lambda.Handler { return p.edge().ContactAdd(p.customers()) }
 
-// ContactUpdate is the function contact-update. It needs Phones.
+// ContactUpdate is the function contact-update. It needs Phones, Syncs and
+// Consents.
 func ContactUpdate(p Parts) lambda.Handler { return p.edge().ContactUpdate(p.customers()) }
 
 // ContactLookup is the function contact-lookup.
@@ -143,9 +145,22 @@ func BonusRestore(p Parts) lambda.Handler { return p.edge().BonusRestore(p.bonus
 // BonusSyncWorker is the function bonuscheck-sync-worker. It needs Bonus,
 // SyncsDelay and DeadLetters.
 func BonusSyncWorker(p Parts) lambda.Handler {
-	service, directory := p.bonus(), p.directory()
+	service, customers, directory := p.bonus(), p.customers(), p.directory()
 	edge := &worker.Edge{Queue: p.SyncsDelay, DeadLetters: p.DeadLetters, Log: p.Log, Now: p.Now, Jitter: p.Jitter}
 	return edge.Handler("bonuscheck-sync-worker", func(ctx context.Context, d *worker.Delivery) error {
+		if m, ok, err := customer.DecodeMessage(d.Body); ok {
+			d.Note("account", m.Account, "request", m.Request, "about", "marketing")
+			if err != nil {
+				return err
+			}
+			r, err := p.session(ctx, directory, m.Account)
+			if err != nil {
+				return err
+			}
+			err = customers.Complete(ctx, r, m)
+			d.Note("rule_requests", r.Calls())
+			return err
+		}
 		m, err := bonus.DecodeMessage(d.Body)
 		d.Note("account", m.Account, "subscriber", m.Subscriber, "request", m.Request)
 		if err != nil {
@@ -301,7 +316,7 @@ func HistoryWorker(p Parts) lambda.Handler {
 }
 
 func (p Parts) deliverer() *order.Deliverer {
-	return &order.Deliverer{Ledger: p.Ledger, Accounts: p.Accounts, Phones: p.Phones, Bonus: p.bonus(), Now: p.Now, Log: p.Log}
+	return &order.Deliverer{Customers: p.customers(), Ledger: p.Ledger, Accounts: p.Accounts, Phones: p.Phones, Bonus: p.bonus(), Now: p.Now, Log: p.Log}
 }
 
 // OrderWorker is the function order-worker. It needs Phones, Ledger, Bonus,

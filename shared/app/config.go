@@ -24,6 +24,7 @@ type Config struct {
 	BonusTable        string // BONUS_TABLE
 	BonusQueue        string // BONUS_QUEUE_URL
 	BonusDeadLetters  string // BONUS_DEAD_LETTERS_URL
+	ConsentsTable     string // CONSENTS_TABLE
 	ImportsTable      string // IMPORTS_TABLE
 	ImportsQueue      string // IMPORTS_QUEUE_URL
 	ImportDeadLetters string // IMPORTS_DEAD_LETTERS_URL
@@ -49,7 +50,8 @@ func FromEnv(getenv func(string) string) (Config, error) {
 		AccountsTable: getenv("ACCOUNTS_TABLE"), LedgerTable: getenv("LEDGER_TABLE"),
 		OrdersQueue: getenv("ORDERS_QUEUE_URL"), OrdersDeadLetters: getenv("ORDERS_DEAD_LETTERS_URL"),
 		BonusTable: getenv("BONUS_TABLE"), BonusQueue: getenv("BONUS_QUEUE_URL"), BonusDeadLetters: getenv("BONUS_DEAD_LETTERS_URL"),
-		ImportsTable: getenv("IMPORTS_TABLE"), ImportsQueue: getenv("IMPORTS_QUEUE_URL"), ImportDeadLetters: getenv("IMPORTS_DEAD_LETTERS_URL"),
+		ConsentsTable: getenv("CONSENTS_TABLE"),
+		ImportsTable:  getenv("IMPORTS_TABLE"), ImportsQueue: getenv("IMPORTS_QUEUE_URL"), ImportDeadLetters: getenv("IMPORTS_DEAD_LETTERS_URL"),
 		HistoryTable: getenv("HISTORY_TABLE"), SitooAnyHost: getenv("SITOO_ANY_HOST") == "true",
 		BackfillQueue: getenv("BACKFILL_QUEUE_URL"), BackfillDeadLetters: getenv("BACKFILL_DEAD_LETTERS_URL"),
 		HistoryQueue: getenv("HISTORY_QUEUE_URL"), HistoryDeadLetters: getenv("HISTORY_DEAD_LETTERS_URL"),

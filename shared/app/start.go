@@ -88,6 +88,12 @@ func WithBonusDeadLetters(c Config, cloud aws.Config, p *Parts) error {
 	return needs("BONUS_DEAD_LETTERS_URL", c.BonusDeadLetters)
 }
 
+// WithConsents adds what tills were told of marketing.
+func WithConsents(c Config, cloud aws.Config, p *Parts) error {
+	p.Consents = dynamo.NewConsents(dynamodb.NewFromConfig(cloud), c.ConsentsTable)
+	return needs("CONSENTS_TABLE", c.ConsentsTable)
+}
+
 // WithImports adds the progress of imports.
 func WithImports(c Config, cloud aws.Config, p *Parts) error {
 	p.Imports = dynamo.NewImports(dynamodb.NewFromConfig(cloud), c.ImportsTable)
@@ -158,7 +164,7 @@ func WithSheets(read spi.Sheets) Part {
 
 // WithPhones adds the reading of phone numbers. parser is phone.Parser; it is
 // handed in so that only functions that name it carry its 5 MB.
-func WithPhones(parser func(country string) func(string) (string, bool)) Part {
+func WithPhones(parser func(country string) func(string, ...string) (string, bool)) Part {
 	return func(c Config, _ aws.Config, p *Parts) error {
 		p.Phones = customer.Phones(parser(c.Country))
 		return nil

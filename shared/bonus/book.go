@@ -8,6 +8,7 @@ import (
 	"github.com/shopspring/decimal"
 
 	"sitoo-rule/shared/fault"
+	"sitoo-rule/shared/sentence"
 )
 
 // Book is what is kept of a customer's bonus checks and promotions: every use
@@ -224,7 +225,7 @@ func (b *Book) Redeem(o Offer, listed bool, r Request, now time.Time) (a Answer,
 		return Answer{again.Amount, again.Left, again.Date.UTC().Format(time.RFC3339)}, false, nil
 	}
 	if !listed {
-		return a, false, fault.New(fault.NotFound, "The customer has no %s with this id.", r.Kind.noun())
+		return a, false, fault.Say(fault.NotFound, r.Kind.unknown())
 	}
 	left, date := b.left(o)
 	target := decimal.Zero
@@ -246,9 +247,9 @@ func (b *Book) Redeem(o Offer, listed bool, r Request, now time.Time) (a Answer,
 	}
 	switch {
 	case target.Equal(left):
-		return a, false, fault.Bad("remaining", "is %s, which is what is left already: that would use nothing", left.StringFixed(2))
+		return a, false, fault.SayBad("remaining", "check_nothing_used", "remaining", left.StringFixed(2))
 	case target.GreaterThan(left):
-		return a, false, fault.Bad("remaining", "is %s, but only %s is left", target.StringFixed(2), left.StringFixed(2))
+		return a, false, fault.SayBad("remaining", "check_too_little", "remaining", target.StringFixed(2), "left", left.StringFixed(2))
 	}
 	u := Use{Order: r.Order, Amount: left.Sub(target), Left: target, Date: r.Date, Heard: heard, Told: true}
 	if err := b.add(r.Kind, r.ID, o, listed, u); err != nil {
@@ -263,7 +264,7 @@ func (b *Book) add(k Kind, id string, o Offer, listed bool, u Use) error {
 		n += len(e.Uses)
 	}
 	if n >= maxUses {
-		return fault.New(fault.Conflict, "The customer has used bonus checks %d times, which is as many as can be kept count of.", maxUses)
+		return fault.Say(fault.Conflict, "checks_full", "count", maxUses)
 	}
 	e := b.open(k, id, o, listed)
 	e.Uses = append(e.Uses, u)
@@ -286,14 +287,14 @@ func (b *Book) Restore(o Offer, listed bool, r Request, now time.Time) (a Answer
 	if u == nil {
 		switch {
 		case r.Order != "" && (e != nil || listed):
-			return a, false, fault.New(fault.NotFound, "This %s was not used by order %s.", r.Kind.noun(), r.Order)
+			return a, false, fault.Say(fault.NotFound, "check_not_by_order", sentence.What, r.Kind.what(), "order", r.Order)
 		case listed:
-			return a, false, fault.New(fault.Conflict, "This %s was not used at this shop's tills, so there is nothing to take back.", r.Kind.noun())
+			return a, false, fault.Say(fault.Conflict, "check_not_here", sentence.What, r.Kind.what())
 		}
-		return a, false, fault.New(fault.NotFound, "The customer has no %s with this id.", r.Kind.noun())
+		return a, false, fault.Say(fault.NotFound, r.Kind.unknown())
 	}
 	if u.BackAt.IsZero() && u.Proved && r.Order == "" {
-		return a, false, fault.New(fault.Conflict, "This %s was used by order %s, which is completed. Return that order, or name it to take the use back.", r.Kind.noun(), u.Order)
+		return a, false, fault.Say(fault.Conflict, "check_in_order", sentence.What, r.Kind.what(), "order", u.Order)
 	}
 	if u.BackAt.IsZero() {
 		u.BackAt = now

@@ -732,7 +732,7 @@ func (w *ImportWorker) prepare(ctx context.Context, r *rule.Session, c *copyOf) 
 	l := List{kind: Check}
 	// Who was made just now and has no book, never had anything.
 	if !c.jobs[0].fresh || b.Rev != 0 {
-		values, err := r.Fields(ctx, rule.ByID(c.key.Subscriber))
+		values, err := r.Fields(ctx, c.key.Subscriber, customer.ContactGroup)
 		if refused(err) {
 			c.fail("rule_hides")
 			return nil

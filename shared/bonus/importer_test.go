@@ -531,7 +531,7 @@ func TestImportRefused(t *testing.T) {
 		},
 		"the read": {
 			false, func(r *http.Request, _ []byte) *fakerule.Fault {
-				if strings.Contains(r.URL.Path, "/fields") {
+				if strings.Contains(r.URL.Path, "/custom-field-data/") {
 					return answered(400, ``)
 				}
 				return nil

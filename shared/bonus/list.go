@@ -17,6 +17,7 @@ import (
 
 	"sitoo-rule/shared/fault"
 	"sitoo-rule/shared/rule"
+	"sitoo-rule/shared/sentence"
 )
 
 // The members of a bonus check and of a promotion in Rule's json fields. Others
@@ -42,12 +43,20 @@ func (k Kind) idMember() string {
 	return memberCheckID
 }
 
-// noun is what a kind is called in a sentence.
-func (k Kind) noun() string {
+// what is what a kind is called in the arguments of a sentence.
+func (k Kind) what() string {
 	if k == Promotion {
 		return "promotion"
 	}
-	return "bonus check"
+	return "bonuscheck"
+}
+
+// unknown is the code of the sentence that there is none.
+func (k Kind) unknown() string {
+	if k == Promotion {
+		return "promotion_unknown"
+	}
+	return "check_unknown"
 }
 
 // field names the field in Rule.
@@ -295,17 +304,17 @@ var ordinary = map[string]bool{whyNothing: true, whyUsed: true, whyEarly: true, 
 func (o Offer) usable(left decimal.Decimal, date string, now time.Time) (why string, err error) {
 	switch {
 	case o.problem != "":
-		return o.problem, fault.New(fault.Conflict, "This %s cannot be used: in Rule, %s.", o.Kind.noun(), o.problem)
+		return o.problem, fault.Say(fault.Conflict, "check_damaged", sentence.What, o.Kind.what(), "problem", o.problem)
 	case !left.IsPositive() && !o.Value.IsPositive():
-		return whyNothing, fault.New(fault.Conflict, "This %s is worth nothing.", o.Kind.noun())
+		return whyNothing, fault.Say(fault.Conflict, "check_worthless", sentence.What, o.Kind.what())
 	case !left.IsPositive() && date != "":
-		return whyUsed, fault.New(fault.Conflict, "This %s has been used already, on %s.", o.Kind.noun(), said(date))
+		return whyUsed, fault.Say(fault.Conflict, "check_used_on", sentence.What, o.Kind.what(), "date", said(date))
 	case !left.IsPositive():
-		return whyUsed, fault.New(fault.Conflict, "This %s has been used already.", o.Kind.noun())
+		return whyUsed, fault.Say(fault.Conflict, "check_used", sentence.What, o.Kind.what())
 	case now.Before(o.From):
-		return whyEarly, fault.New(fault.Conflict, "This %s cannot be used before %s.", o.Kind.noun(), local(o.From))
+		return whyEarly, fault.Say(fault.Conflict, "check_early", sentence.What, o.Kind.what(), "date", local(o.From))
 	case !o.Until.IsZero() && !now.Before(o.Until):
-		return whyExpired, fault.New(fault.Conflict, "This %s has expired; it could be used until %s.", o.Kind.noun(), local(o.Until.Add(-time.Second)))
+		return whyExpired, fault.Say(fault.Conflict, "check_expired", sentence.What, o.Kind.what(), "date", local(o.Until.Add(-time.Second)))
 	}
 	return "", nil
 }

@@ -91,7 +91,7 @@ type copies struct {
 // read reads Rule's copy. A field that cannot be read is not in it, and is
 // never rewritten.
 func (s *Service) read(ctx context.Context, r *rule.Session, k Key, rev int64) (copies, error) {
-	values, err := r.Fields(ctx, rule.ByID(k.Subscriber))
+	values, err := r.Fields(ctx, k.Subscriber, customer.ContactGroup)
 	if err != nil {
 		return copies{}, err
 	}
@@ -154,7 +154,7 @@ func (s *Service) Redeem(ctx context.Context, r *rule.Session, k Key, in Request
 	err := s.decide(ctx, r, k, request, func(b *Book, c copies) (changed bool, err error) {
 		o, listed, readable := c.find(in.Kind, in.ID)
 		if !readable {
-			return false, fault.New(fault.Conflict, "The customer's %ss cannot be read: in Rule, the field %s.%s is not a JSON array.", in.Kind.noun(), customer.ContactGroup, in.Kind.field())
+			return false, fault.Say(fault.Conflict, "checks_unreadable", "name", customer.ContactGroup+"."+in.Kind.field())
 		}
 		a, changed, err = b.Redeem(o, listed, in, s.Now())
 		return changed, err
@@ -257,7 +257,7 @@ func (s *Service) decide(ctx context.Context, r *rule.Session, k Key, request st
 		if c.lists == nil || free && c.rev != b.Rev {
 			if c, err = s.read(ctx, r, k, b.Rev); err != nil {
 				if fault.KindOf(err) == fault.NotFound {
-					return fault.Wrap(fault.NotFound, err, "There is no customer with that id.")
+					return fault.Say(fault.NotFound, "contact_unknown").With(err)
 				}
 				return unread(err)
 			}
@@ -319,7 +319,7 @@ func (s *Service) queue(ctx context.Context, k Key, request string) error {
 		return fmt.Errorf("encode message: %w", err)
 	}
 	if err := s.Syncs.Send(ctx, worker.Message{Body: string(body), Group: k.Account, Delay: syncAfter}); err != nil {
-		return fault.Wrap(fault.Unavailable, err, "Nothing was changed. Try again in a moment.")
+		return fault.Say(fault.Unavailable, "nothing_changed").With(err)
 	}
 	return nil
 }

@@ -306,7 +306,7 @@ func TestSteps(t *testing.T) {
 	}{
 		{"redeem", func() string { return s.redeem("a", "1", "40") }, "60.00/40.00 03-02T09:00", change},
 		{"redeem again", func() string { return s.redeem("a", "1", "40") }, "60.00/40.00 03-02T09:00", "get GET"},
-		{"redeem too much", func() string { return s.redeem("a", "2", "41") }, "invalid remaining: is 41.00, but only 40.00 is left", "get GET get"},
+		{"redeem too much", func() string { return s.redeem("a", "2", "41") }, "invalid remaining: remaining is 41.00, but only 40.00 is left.", "get GET get"},
 		{"redeem what is not there", func() string { return s.redeem("x", "2", "") }, "not_found: The customer has no bonus check with this id.", "get GET get"},
 		{"prove what was told", func() string { return fmt.Sprint(s.prove(proof("a", "1", "60"))) }, "<nil>", "get get GET send put put"},
 		{"prove again", func() string { return fmt.Sprint(s.prove(proof("a", "1", "60"))) }, "<nil>", "get"},
@@ -340,7 +340,7 @@ func TestCopy(t *testing.T) {
 	s.redeem("a", "1", "40")
 	want(t, "copy", s.copied(checksField), `[{"bonuscheckid":"a","value":"100","x":[1, 2],"remaining":"40.00","redeemed":false,"dateredeemed":"2026-03-02T09:00:00Z"},{"bonuscheckid":"b","value":50}]`)
 	s.redeem("b", "1", "")
-	want(t, "copy", s.copied(checksField), `[{"bonuscheckid":"a","value":"100","x":[1, 2],"remaining":"40.00","redeemed":false,"dateredeemed":"2026-03-02T09:00:00Z"},{"bonuscheckid":"b","value":50,"remaining":0.00,"redeemed":true,"dateredeemed":"2026-03-02T09:00:00Z"}]`)
+	want(t, "copy", s.copied(checksField), `[{"bonuscheckid":"a","value":"100","x":[1,2],"remaining":"40.00","redeemed":false,"dateredeemed":"2026-03-02T09:00:00Z"},{"bonuscheckid":"b","value":50,"remaining":0.00,"redeemed":true,"dateredeemed":"2026-03-02T09:00:00Z"}]`)
 }
 
 func TestMessage(t *testing.T) {
@@ -674,7 +674,7 @@ func TestDamagedField(t *testing.T) {
 	const damaged, promotion = `[{"bonuscheckid":"a","value":"100"},`, `[{"promotionid":"p","x":1}]`
 	s := newShop(t, damaged)
 	s.set(promotionsField, promotion)
-	want(t, "redeem", s.redeem("a", "1", ""), "conflict: The customer's bonus checks cannot be read: in Rule, the field Sitoo-Contact.bonuschecks is not a JSON array.")
+	want(t, "redeem", s.redeem("a", "1", ""), "conflict: The customer's bonus checks or promotions cannot be read: in Rule, the field Sitoo-Contact.bonuschecks is not a JSON array.")
 	want(t, "restore", s.restore("a", ""), "not_found: The customer has no bonus check with this id.")
 	want(t, "on the card", fmt.Sprint(s.onCard()), "[p 1.00]")
 	none(t, "prove", s.prove(proof("a", "1", "30")))
@@ -736,8 +736,8 @@ func TestDeletedCustomer(t *testing.T) {
 	s.rule.SetFault(func(*http.Request, []byte) *fakerule.Fault {
 		return &fakerule.Fault{Status: 404, Body: `{"error":"SubscriberNotFound","message":"Could not find subscriber"}`}
 	})
-	want(t, "redeem", s.redeem("a", "2", ""), "not_found: There is no customer with that id.")
-	want(t, "restore", s.restore("a", ""), "not_found: There is no customer with that id.")
+	want(t, "redeem", s.redeem("a", "2", ""), "not_found: There is no customer with that id. Search for the customer again.")
+	want(t, "restore", s.restore("a", ""), "not_found: There is no customer with that id. Search for the customer again.")
 	none(t, "prove", s.prove(proof("a", "2", "30")))
 	none(t, "return", s.giveBack("9", "1"))
 	none(t, "sync", s.sync())

@@ -13,6 +13,9 @@ import (
 	"unicode"
 	"unicode/utf8"
 
+	"golang.org/x/net/idna"
+
+	"sitoo-rule/shared/customer/typed"
 	"sitoo-rule/shared/fault"
 	"sitoo-rule/shared/rule"
 )
@@ -153,8 +156,8 @@ func (k kind) fieldType() rule.FieldType {
 	}
 }
 
-// Schema returns every field that this package reads or writes, with its type
-// and no value.
+// Schema returns every field that a merchant has a use for, with its type and no
+// value; the note of a refusal (see refusedField) is made where it is needed.
 func Schema() []rule.Field {
 	var fields []rule.Field
 	for _, row := range table {
@@ -174,7 +177,10 @@ const (
 )
 
 // Phones turns a phone number in any spelling into E.164; see customer/phone.
-type Phones func(raw string) (e164 string, ok bool)
+// Numbers without a country code are read as dialled in the first of countries
+// (ISO 3166, "" for the deployment's own), and in the others where they do not
+// fit there.
+type Phones func(raw string, countries ...string) (e164 string, ok bool)
 
 // normalise checks a contact that came from a till and brings its members to
 // the form they are stored in. The error is fault.Invalid and names the member.
@@ -190,7 +196,7 @@ func normalise(c Contact, phones Phones) (Contact, error) {
 		}
 		if many, ok := c.Lists[row.member]; ok {
 			if len(many) > maxList {
-				return Contact{}, fault.Bad(string(row.member), "has %d entries, at most %d are expected", len(many), maxList)
+				return Contact{}, fault.SayBad(string(row.member), "list_long", "count", len(many), "most", maxList)
 			}
 			clean := make([]string, 0, len(many))
 			for _, raw := range many {
@@ -210,45 +216,51 @@ func normalise(c Contact, phones Phones) (Contact, error) {
 
 func normaliseText(m Member, k kind, raw string, phones Phones) (string, error) {
 	v := strings.TrimSpace(raw)
+	switch k {
+	case number:
+		v = typed.Phone(v)
+	case address:
+		v = typed.Email(v)
+	}
 	if v == "" {
 		return "", nil
 	}
 	name := string(m)
 	// API Gateway replaces bytes that are no text before we see them.
 	if !utf8.ValidString(v) || strings.ContainsRune(v, utf8.RuneError) {
-		return "", fault.Bad(name, "contains characters that were lost on the way, text in UTF-8 is expected")
+		return "", fault.SayBad(name, "text_broken")
 	}
 	if n := utf8.RuneCountInString(v); n > maxText {
-		return "", fault.Bad(name, "has %d characters, at most %d are expected", n, maxText)
+		return "", fault.SayBad(name, "text_long", "count", n, "most", maxText)
 	}
 	if strings.ContainsFunc(v, unicode.IsControl) {
-		return "", fault.Bad(name, "contains a control character, plain text on one line is expected")
+		return "", fault.SayBad(name, "text_control")
 	}
 	switch k {
 	case address:
 		mail, ok := NormaliseEmail(v)
 		if !ok {
-			return "", fault.Bad(name, "is not an email address, something like anna@example.com is expected")
+			return "", fault.SayBad(name, "email_wrong")
 		}
 		return mail, nil
 	case number:
 		if identity(v) {
-			return "", fault.Bad(name, "is a personal number, a phone number such as 070-174 06 05 is expected")
+			return "", fault.SayBad(name, "phone_personal")
 		}
 		e164, ok := phones(v)
 		if !ok {
-			return "", fault.Bad(name, "is not a phone number, something like 070-174 06 05 or +46701740605 is expected")
+			return "", fault.SayBad(name, "phone_wrong")
 		}
 		return e164, nil
 	case country:
 		if len(v) != 2 || strings.ContainsFunc(v, func(r rune) bool { return r > 'z' || !unicode.IsLetter(r) }) {
-			return "", fault.Bad(name, "is not a country code, two letters such as SE are expected")
+			return "", fault.SayBad(name, "country_wrong")
 		}
 		return strings.ToUpper(v), nil
 	case date:
 		t, ok := parseDate(v)
 		if !ok {
-			return "", fault.Bad(name, "is not a date, something like 1986-05-15 is expected")
+			return "", fault.SayBad(name, "date_wrong")
 		}
 		return t.Format(dateOnly), nil
 	}
@@ -281,18 +293,39 @@ var email = sync.OnceValue(func() *regexp.Regexp {
 	return regexp.MustCompile(`^[^\s@<>()\[\],;:"\\]{1,64}@([a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?\.)+[a-z][a-z0-9-]{0,61}[a-z0-9]$`)
 })
 
-// NormaliseEmail returns an email address in lower case, as Rule keeps it; ok
-// is false for anything that is not one whole address.
+// NormaliseEmail returns an email address in lower case, as Rule keeps it, a
+// domain in letters of its own in punycode; ok is false for anything that is not
+// one whole address.
 func NormaliseEmail(raw string) (mail string, ok bool) {
 	if !utf8.ValidString(raw) { // ToLower would mend it
 		return "", false
 	}
-	mail = strings.ToLower(strings.TrimSpace(raw))
+	mail = strings.ToLower(typed.Email(raw))
+	if at := strings.LastIndexByte(mail, '@'); at >= 0 && strings.ContainsFunc(mail[at:], func(r rune) bool { return r > unicode.MaxASCII }) {
+		domain, err := idna.Lookup.ToASCII(mail[at+1:])
+		if err != nil || mixed(mail[at+1:]) {
+			return "", false
+		}
+		mail = mail[:at+1] + domain
+	}
 	invisible := func(r rune) bool { return !unicode.IsPrint(r) }
 	if len(mail) > 254 || !email().MatchString(mail) || strings.Contains(mail, "..") || strings.ContainsFunc(mail, invisible) {
 		return "", false
 	}
 	return mail, true
+}
+
+// mixed reports whether a part of a domain has Latin letters beside those of an
+// alphabet that has lookalikes of them: nobody types that by mistake.
+func mixed(domain string) bool {
+	for label := range strings.SplitSeq(domain, ".") {
+		latin := strings.ContainsFunc(label, func(r rune) bool { return unicode.Is(unicode.Latin, r) })
+		other := strings.ContainsFunc(label, func(r rune) bool { return unicode.In(r, unicode.Cyrillic, unicode.Greek, unicode.Armenian) })
+		if latin && other {
+			return true
+		}
+	}
+	return false
 }
 
 var (
@@ -307,7 +340,7 @@ var (
 // stand between its digits. Organisation numbers have a "month" of 20 or more
 // and do not match.
 func personalNumber(v string) bool {
-	m := personal.FindStringSubmatch(unmarked(v))
+	m := personal.FindStringSubmatch(unmarked(typed.Plain(v)))
 	if m == nil {
 		return false
 	}
@@ -344,8 +377,7 @@ func (k Key) Identifier() rule.Identifier {
 // in any spelling. Anything else gives the zero Key: a part of a name or of a
 // number, and a personal identity number above all, finds nobody (GDPR).
 func ParseKey(raw string, phones Phones) Key {
-	raw = strings.TrimSpace(raw)
-	if strings.Contains(raw, "@") {
+	if plain := typed.Plain(raw); strings.Contains(plain, "@") {
 		mail, _ := NormaliseEmail(raw)
 		return Key{Email: mail}
 	}
@@ -358,14 +390,16 @@ func ParseKey(raw string, phones Phones) Key {
 
 // PersonalNumber reports whether raw, typed where a phone number belongs, is a
 // personal identity number.
-func PersonalNumber(raw string) bool { return identity(strings.TrimSpace(raw)) }
+func PersonalNumber(raw string) bool { return identity(raw) }
 
 // identity tells a personal identity number from a phone number that spells a
 // date. A country code makes it a phone number. Ten digits that start with 0 are
 // one too, unless they are written as six and four. All else that looks like a
 // personal number is one.
 func identity(raw string) bool {
-	dialled := strings.HasPrefix(raw, "+") || strings.HasPrefix(raw, "0") && len(unmarked(raw)) == 10 && !sixAndFour.MatchString(raw)
+	raw = typed.Phone(raw)
+	digits := unmarked(raw)
+	dialled := strings.HasPrefix(raw, "+") || strings.HasPrefix(digits, "0") && len(digits) == 10 && !sixAndFour.MatchString(raw)
 	return personalNumber(raw) && !dialled
 }
 

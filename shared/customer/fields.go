@@ -2,8 +2,8 @@ package customer
 
 import (
 	"maps"
-	"slices"
 	"strings"
+	"time"
 
 	"sitoo-rule/shared/rule"
 )
@@ -72,7 +72,7 @@ type damage struct{ Group, Field string }
 // contactOf puts a customer card together from what Rule holds. Every field is
 // read on its own: one that staff have damaged by hand is left out and
 // reported, and the rest still shows.
-func contactOf(s rule.Subscriber, values rule.Values, phones Phones) (Contact, []damage) {
+func contactOf(s rule.Subscriber, values rule.Values, phones Phones, now time.Time) (Contact, []damage) {
 	c := Contact{ID: s.ID, Text: map[Member]string{}, Flags: map[Member]bool{}, Lists: map[Member][]string{}}
 	var bad []damage
 	for _, row := range table {
@@ -125,8 +125,9 @@ func contactOf(s rule.Subscriber, values rule.Values, phones Phones) (Contact, [
 	default:
 		c.Text[Mobile] = s.Phone
 	}
-	c.Flags[AcceptsEmail] = accepts(s, AcceptsEmail)
-	c.Flags[AcceptsSMS] = accepts(s, AcceptsSMS)
+	for _, m := range marketed {
+		c.Flags[m] = accepts(s, m) && !pending(s, values, m, now)
+	}
 	c.BonusChecks = values[ContactGroup][bonusChecks].JSON()
 	c.Promotions = values[ContactGroup][promotions].JSON()
 	return c, bad
@@ -139,7 +140,7 @@ var channels = map[Member]string{AcceptsEmail: "email", AcceptsSMS: "text_messag
 // That, and not a field, is the truth that a till shows: a till sends back what
 // it was shown, and an edit of an address must not change a consent.
 func accepts(s rule.Subscriber, m Member) bool {
-	return s.OptedIn && !slices.ContainsFunc(s.Suppressed, func(x rule.Suppression) bool { return stops(x, m) })
+	return s.OptedIn && !suppressed(s, m)
 }
 
 func stops(x rule.Suppression, m Member) bool {

@@ -65,7 +65,7 @@ func TestParseKey(t *testing.T) {
 		"070-174 06 05 070-174 06 06": {}, "070-174 06 05 Kund": {},
 
 		// Digits that are none, and what hides between them.
-		"٠٧٠١٧٤٠٦٠٥": {}, "０７０１７４０６０５": {}, "O70-174 06 O5": {}, "070\u200b1740605": {}, "070\x001740605": {}, "070\n1740605": {}, "\u202e5060471070": {},
+		"٠٧٠١٧٤٠٦٠٥": {}, "O70-174 06 O5": {}, "070\x001740605": {}, "070\n1740605": {}, "\u202e5060471070": {},
 		"kund.ett@exаmple.com": {}, // a Cyrillic а
 		"kund\x00@example.com": {}, "kund@exam\nple.com": {}, "k\xffnd@example.com": {}, "kund.ett＠example.com": {},
 		strings.Repeat("0", 10_000): {}, strings.Repeat("a", 10_000) + "@example.com": {}, "a@" + strings.Repeat("b.", 5_000) + "com": {}, strings.Repeat("@", 10_000): {},
@@ -131,15 +131,28 @@ func TestNormaliseEmail(t *testing.T) {
 		"o'brien&co=1!#$%*/?^`{|}~@example.com": "o'brien&co=1!#$%*/?^`{|}~@example.com",
 		"ÅSA@example.com":                       "åsa@example.com",
 		"kund@xn--malm-8qa.example":             "kund@xn--malm-8qa.example",
+		"kund@malmö.example":                    "kund@xn--malm-8qa.example",
+		"KUND@MALMÖ.Example":                    "kund@xn--malm-8qa.example",
+		"kund@malmo\u0308.example":              "kund@xn--malm-8qa.example", // ö in two characters
+		"anna@exämple.com":                      "anna@xn--exmple-cua.com",
+		"<kund@example.com>":                    "kund@example.com",
+		"kund\u200b@example.com":                "kund@example.com",
+		"\u202ekund@example.com\u202c":          "kund@example.com",
+		"ku\u00adnd@example.com\ufeff":          "kund@example.com",
+		"kund@example.com.":                     "kund@example.com",
+		"kund@example.com,":                     "kund@example.com",
+		"\u00a0kund@example.com ; ":             "kund@example.com",
+		"mailto:kund@example.com":               "kund@example.com",
+		"kund\u2011ett@example.com":             "kund-ett@example.com",
 		long + "@example.com":                   long + "@example.com",
 
 		"": "", "kund": "", "@": "", "kund@": "", "@example.com": "", "kund@example": "", "kund@.com": "", "kund@example.": "", "kund@example..com": "", "kund..ett@example.com": "",
 		"kund@-example.com": "", "kund@example-.com": "", "kund@example.c": "", "kund@example.1": "", "kund@192.168.0.1": "", "kund@[127.0.0.1]": "",
-		"kund ett@example.com": "", "kund@exam ple.com": "", "kund@@example.com": "", "kund@ett@example.com": "", "<kund@example.com>": "", "Kund <kund@example.com>": "",
+		"kund ett@example.com": "", "kund@exam ple.com": "", "kund@@example.com": "", "kund@ett@example.com": "", "Kund <kund@example.com>": "",
 		"kund,ett@example.com": "", "kund;ett@example.com": "", "kund:ett@example.com": "", `"kund"@example.com`: "", `kund\@example.com`: "", "kund(x)@example.com": "",
-		"kund@example.com,b@example.com": "", "kund@example.com\r\nBcc: b@example.com": "", "kund\x00@example.com": "", "kund\u0085@example.com": "", "kund\u00a0ett@example.com": "", "kund\u200b@example.com": "", "\u202ekund@example.com": "",
+		"kund@example.com,b@example.com": "", "kund@example.com\r\nBcc: b@example.com": "", "kund\x00@example.com": "", "kund\u0085@example.com": "", "kund\u00a0ett@example.com": "",
 		long + "a@example.com": "", "kund@" + strings.Repeat("b", 64) + ".com": "", "k@" + strings.Repeat("abcdefg.", 40) + "com": "", "k\xffnd@example.com": "",
-		"kund@exаmple.com": "", "kund@malmö.example": "",
+		"kund@exаmple.com": "", // a Cyrillic а
 	} {
 		got, ok := customer.NormaliseEmail(raw)
 		if got != want || ok != (want != "") {

@@ -2,21 +2,27 @@ package customer_test
 
 import (
 	"bytes"
+	"context"
 	"encoding/json"
 	"io"
 	"log/slog"
 	"net/http"
 	"net/http/httptest"
 	"slices"
+	"strconv"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
 	"sitoo-rule/local/fakerule"
+	"sitoo-rule/local/memory"
+	shops "sitoo-rule/shared/account"
 	"sitoo-rule/shared/customer"
 	"sitoo-rule/shared/fault"
 	"sitoo-rule/shared/rule"
+	"sitoo-rule/shared/worker"
 )
 
 const (
@@ -54,10 +60,78 @@ type shop struct {
 	rule *fakerule.Server
 	r    *rule.Session
 	logs *logBuffer
+	// answers is what is remembered of tills; settings is what the shop has
+	// chosen: implied consent, since most of these tests are not about it.
+	answers  *memory.Consents
+	settings shops.Settings
+
+	clock func() time.Time
 
 	mu     sync.Mutex
 	now    time.Time
 	bodies []request
+	queued []worker.Message
+}
+
+// Send takes a message as the queue does, unless it is to fail.
+func (s *shop) Send(_ context.Context, m worker.Message) error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.queued = append(s.queued, m)
+	return nil
+}
+
+// deliver works the messages of the queue, as often as one is there, and returns
+// the first error.
+func (s *shop) deliver() error {
+	s.mu.Lock()
+	list := s.queued
+	s.queued = nil
+	s.mu.Unlock()
+	for i, m := range list {
+		message, ok, err := customer.DecodeMessage(m.Body)
+		if !ok || err != nil {
+			s.t.Fatalf("message %s: %v, %v", m.Body, ok, err)
+		}
+		if err := s.Complete(context.Background(), s.r, message); err != nil {
+			s.mu.Lock()
+			s.queued = append(s.queued, list[i:]...)
+			s.mu.Unlock()
+			return err
+		}
+	}
+	return nil
+}
+
+// completeAfter is when the queue's messages come.
+const completeAfter = time.Minute
+
+// session is a session with Rule over a transport.
+func (s *shop) session(over http.RoundTripper) *rule.Session {
+	client := rule.New(rule.Config{URL: "http://rule.example", HTTP: &http.Client{Transport: over}, Now: s.clock, Pause: -1})
+	return client.Session(key, time.Time{}, nil)
+}
+
+// pass lets time pass.
+func (s *shop) pass(d time.Duration) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.now = s.now.Add(d)
+}
+
+func (s *shop) account(id string) shops.Account { return shops.Account{ID: id, Settings: s.settings} }
+
+func (s *shop) Find(ctx context.Context, r *rule.Session, account, key string) (customer.Contact, bool, error) {
+	return s.Service.Find(ctx, r, s.account(account), key)
+}
+
+func (s *shop) Add(ctx context.Context, r *rule.Session, account string, c customer.Contact) (int64, error) {
+	id, _, err := s.Service.Add(ctx, r, s.account(account), c, "request")
+	return id, err
+}
+
+func (s *shop) Update(ctx context.Context, r *rule.Session, account string, id int64, c customer.Contact) error {
+	return s.Service.Update(ctx, r, s.account(account), id, c, "request")
 }
 
 // request is one that reached Rule and may have changed something there.
@@ -68,7 +142,9 @@ type request struct {
 
 func newShop(t tb, seed string) *shop {
 	t.Helper()
-	s := &shop{t: t, now: time.Date(2026, 3, 2, 9, 0, 0, 0, time.UTC), logs: &logBuffer{}}
+	s := &shop{t: t, now: time.Date(2026, 3, 2, 9, 0, 0, 0, time.UTC), logs: &logBuffer{}, answers: &memory.Consents{}}
+	s.settings.Consent = shops.ConsentImplied
+	var ids atomic.Int64
 	clock := func() time.Time {
 		s.mu.Lock()
 		defer s.mu.Unlock()
@@ -81,9 +157,9 @@ func newShop(t tb, seed string) *shop {
 		}
 	}
 	s.fail("", nil)
-	client := rule.New(rule.Config{URL: "http://rule.example", HTTP: &http.Client{Transport: direct{s.rule}}, Now: clock, Pause: -1})
-	s.r = client.Session(key, time.Time{}, nil)
-	s.Service = &customer.Service{Phones: phones, Log: slog.New(slog.NewJSONHandler(s.logs, nil)), Now: clock}
+	s.clock = clock
+	s.r = s.session(direct{s.rule})
+	s.Service = &customer.Service{Phones: phones, Syncs: s, Answers: s.answers, NewID: func() string { return strconv.FormatInt(ids.Add(1), 10) }, Log: slog.New(slog.NewJSONHandler(s.logs, nil)), Now: clock}
 	return s
 }
 

@@ -7,6 +7,8 @@ import (
 	"errors"
 	"fmt"
 	"time"
+
+	"sitoo-rule/shared/sentence"
 )
 
 // Kind says who can do something about an error, and what.
@@ -48,8 +50,13 @@ func (k Kind) String() string {
 // person's data or internal text; Err is for the log only.
 type Error struct {
 	Kind    Kind
-	Member  string    // the member of the input that is wrong, "" if none
-	Message string    // one sentence for the caller, "" for the kind's own
+	Member  string // the member of the input that is wrong, "" if none
+	Message string // one sentence for the caller, "" for the kind's own
+	// Code is the sentence's in the catalogue of package sentence, "" for one that
+	// is not in it; Args are its arguments. Message is the English text then,
+	// whole, and a caller reads the one in its own language.
+	Code    string
+	Args    sentence.Args
 	RetryAt time.Time // earliest time a new try makes sense, zero if unknown
 	Detail  any       // more for the caller, as JSON; nil if the sentence says it all
 	Err     error     // the cause, never shown to a caller
@@ -72,6 +79,66 @@ func (e *Error) Error() string {
 
 // Unwrap returns the cause.
 func (e *Error) Unwrap() error { return e.Err }
+
+// Say returns an error of a kind with a sentence of the catalogue. args are the
+// names and the values of its arguments in turn.
+func Say(k Kind, code string, args ...any) *Error {
+	e := &Error{Kind: k, Code: code}
+	for i := 0; i+1 < len(args); i += 2 {
+		if e.Args == nil {
+			e.Args = sentence.Args{}
+		}
+		e.Args[fmt.Sprint(args[i])] = args[i+1]
+	}
+	e.Message, _ = sentence.Text(sentence.English, code, e.Args)
+	return e
+}
+
+// SayBad returns an Invalid error with a sentence of the catalogue about a member
+// of the input, which is the sentence's argument "field".
+func SayBad(member, code string, args ...any) *Error {
+	e := Say(Invalid, code, append(args, sentence.Field, member)...)
+	e.Member = member
+	return e
+}
+
+// With returns the error with its cause.
+func (e *Error) With(cause error) *Error {
+	e.Err = cause
+	return e
+}
+
+// Sentence returns what the caller reads, in a language ("sv" or "en"): the
+// error's own sentence, or its kind's. An Internal error never says more than
+// its kind does.
+func (e *Error) Sentence(language string) string {
+	text, ok := sentence.Text(language, e.Code, e.Args)
+	switch {
+	case e.Kind == Internal || !ok && e.Message == "":
+		text, _ = sentence.Text(language, e.kindCode(), nil)
+	case !ok && e.Member != "":
+		text = e.Member + " " + e.Message + "."
+	case !ok:
+		text = e.Message
+	}
+	return text
+}
+
+// SentenceCode returns the code of what Sentence returns; a sentence that is not
+// in the catalogue goes by its kind.
+func (e *Error) SentenceCode() string {
+	if e.Code == "" || e.Kind == Internal {
+		return e.kindCode()
+	}
+	return e.Code
+}
+
+func (e *Error) kindCode() string {
+	if e.Kind == Unauthorized {
+		return "key_refused"
+	}
+	return e.Kind.String()
+}
 
 // New returns an error of a kind with a sentence for the caller.
 func New(k Kind, format string, args ...any) *Error {

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"reflect"
 	"testing"
 	"time"
 
@@ -52,7 +53,7 @@ func TestError(t *testing.T) {
 
 func TestBad(t *testing.T) {
 	t.Parallel()
-	if got, want := *fault.Bad("email", "is not %s", "one"), (fault.Error{Kind: fault.Invalid, Member: "email", Message: "is not one"}); got != want {
+	if got, want := *fault.Bad("email", "is not %s", "one"), (fault.Error{Kind: fault.Invalid, Member: "email", Message: "is not one"}); !reflect.DeepEqual(got, want) {
 		t.Errorf("Bad = %+v, want %+v", got, want)
 	}
 }

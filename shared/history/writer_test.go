@@ -202,7 +202,7 @@ func newWriterRig(t *testing.T, o rigOptions) *writerRig {
 		Jobs: r.stores, People: r.stores, Ledger: r.ledger, Directory: writerDirectory{accounts, r}, Phones: phones, Log: log, Now: r.clock,
 		Lag:   -1, // its time stands still
 		Steps: r, NewID: rand.Text,
-		Deliverer: &order.Deliverer{Ledger: r.ledger, Accounts: accounts, Phones: phones, Bonus: checks, Now: r.clock, Log: log},
+		Deliverer: &order.Deliverer{Customers: &customer.Service{Phones: phones, Syncs: drop{}, Answers: &memory.Consents{}, Log: log, Now: r.clock, NewID: rand.Text}, Ledger: r.ledger, Accounts: accounts, Phones: phones, Bonus: checks, Now: r.clock, Log: log},
 	}
 	return r
 }

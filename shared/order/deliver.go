@@ -35,6 +35,10 @@ const (
 	// QuietPrefix begins what the ledger says of an order that a backfill has in
 	// hand or has sent: see Mode.By.
 	QuietPrefix = "backfill "
+	// makesFor is until how long after its purchase an order makes a customer whom
+	// Rule does not know: an older one is sent again, and she may have been deleted
+	// since.
+	makesFor = 30 * 24 * time.Hour
 	// receiptFor is until how long after its purchase the till's own copy of an
 	// order that a backfill found first still starts the automations.
 	receiptFor = 72 * time.Hour
@@ -98,9 +102,11 @@ type Deliverer struct {
 		SetSchema(ctx context.Context, id string, version int) error
 	}
 	Phones customer.Phones
-	Bonus  Bonus
-	Now    func() time.Time
-	Log    *slog.Logger
+	// Customers makes the customers whom Rule does not know.
+	Customers *customer.Service
+	Bonus     Bonus
+	Now       func() time.Time
+	Log       *slog.Logger
 }
 
 // skip is the error of an order that has nothing to do in Rule.
@@ -275,8 +281,11 @@ func (d *Deliverer) write(ctx context.Context, a account.Account, r *rule.Sessio
 			return true, err
 		}
 	}
+	tagged := false // known to have the tag that marks everybody we write
 	if !found {
-		if sub, uncertain, err = d.append(ctx, a, r, p, o, entry, claim, m); err != nil {
+		var who whose
+		who, uncertain, err = d.append(ctx, a, r, p, o, entry, claim, m)
+		if sub, tagged = who.id, who.tagged; err != nil {
 			return uncertain, err
 		}
 	}
@@ -294,7 +303,12 @@ func (d *Deliverer) write(ctx context.Context, a account.Account, r *rule.Sessio
 	if Kind(o) == Return {
 		tag = ReturnTag
 	}
-	if err := r.Tag(ctx, sub, []string{customer.Tag, tag}, rule.Reset); err != nil {
+	if !tagged {
+		if err := d.Customers.Mark(ctx, r, a.ID, sub); err != nil && fault.KindOf(err) != fault.NotFound {
+			return true, err
+		}
+	}
+	if err := r.Tag(ctx, sub, []string{tag}, rule.Reset); err != nil {
 		if fault.KindOf(err) == fault.NotFound {
 			return false, skip{"the customer was deleted in Rule just after the entry was written"}
 		}
@@ -303,20 +317,28 @@ func (d *Deliverer) write(ctx context.Context, a account.Account, r *rule.Sessio
 	return false, nil
 }
 
+// whose says whose an entry is.
+type whose struct {
+	id     int64
+	tagged bool // has the tag that marks everybody we write, as far as is known
+}
+
 // append begins the entry, at whom the order names. uncertain as in write.
-func (d *Deliverer) append(ctx context.Context, a account.Account, r *rule.Session, p Person, o sitoo.Order, entry []rule.Field, claim Claim, m Mode) (sub int64, uncertain bool, err error) {
+func (d *Deliverer) append(ctx context.Context, a account.Account, r *rule.Session, p Person, o sitoo.Order, entry []rule.Field, claim Claim, m Mode) (sub whose, uncertain bool, err error) {
 	if m.Subscriber != 0 {
 		p.ContactID = m.Subscriber
 		if err := mark(ctx, r, m); err != nil {
-			return 0, false, err
+			return whose{}, false, err
 		}
 	}
-	candidates := []func() (int64, error){}
+	candidates := []func() (whose, error){}
 	if p.ContactID != 0 {
-		candidates = append(candidates, func() (int64, error) { return p.ContactID, nil })
+		candidates = append(candidates, func() (whose, error) { return whose{id: p.ContactID}, nil })
 	}
 	if m.Subscriber == 0 {
-		candidates = append(candidates, func() (int64, error) { return d.person(ctx, r, p, o, m) })
+		// Somebody whom Rule had, and has no more, was deleted there.
+		deleted := p.ContactID != 0 || claim.Subscriber != 0
+		candidates = append(candidates, func() (whose, error) { return d.person(ctx, a, r, p, o, deleted, m) })
 	}
 	// The first entry of an account takes more than one request: one that makes
 	// the group, historical from the start, since nothing but a new entry can;
@@ -326,12 +348,12 @@ func (d *Deliverer) append(ctx context.Context, a account.Account, r *rule.Sessi
 	}
 	for _, who := range candidates {
 		if sub, err = who(); err != nil {
-			return 0, false, err
+			return whose{}, false, err
 		}
-		if err = d.Ledger.Note(ctx, claim.Key, claim.Attempt, sub, d.Now()); err != nil {
-			return 0, false, fmt.Errorf("note whose entry it is: %w", err)
+		if err = d.Ledger.Note(ctx, claim.Key, claim.Attempt, sub.id, d.Now()); err != nil {
+			return whose{}, false, fmt.Errorf("note whose entry it is: %w", err)
 		}
-		err = d.without(ctx, entry, func(fields []rule.Field) error { return r.AppendEntry(ctx, sub, Group, fields) })
+		err = d.without(ctx, entry, func(fields []rule.Field) error { return r.AppendEntry(ctx, sub.id, Group, fields) })
 		if err == nil || fault.KindOf(err) != fault.NotFound {
 			return sub, rule.Uncertain(err), err
 		}
@@ -339,7 +361,7 @@ func (d *Deliverer) append(ctx context.Context, a account.Account, r *rule.Sessi
 		// person in other ways, perhaps.
 	}
 	if m.Subscriber != 0 {
-		return 0, false, skip{"the customer was deleted in Rule"}
+		return whose{}, false, skip{"the customer was deleted in Rule"}
 	}
 	return sub, false, err
 }
@@ -351,7 +373,8 @@ func mark(ctx context.Context, r *rule.Session, m Mode) error {
 	if m.Who.Zero() {
 		return nil
 	}
-	if _, err := upsert(ctx, r, m.Who, m); err != nil && !hopeless(err) {
+	_, err := r.UpsertMany(ctx, []rule.Upsert{{Email: m.Who.Email, Phone: m.Who.Phone}}, []string{customer.Tag})
+	if err != nil && !hopeless(err) {
 		return err
 	}
 	return nil
@@ -422,84 +445,62 @@ func notYet(err error) error {
 	return &fault.Error{Kind: fault.Unavailable, Message: "Rule does not find the entry that it has just taken.", Err: fault.As(err).Err}
 }
 
-// person finds or creates, in one request, the subscriber that an order names
-// by email or phone. Only one of the two is used to find somebody, so that a
-// receipt sent to a relative's address does not join two people; and what else
-// the order says of its customer is kept only where Rule knows nothing of the
-// person yet.
-func (d *Deliverer) person(ctx context.Context, r *rule.Session, p Person, o sitoo.Order, m Mode) (int64, error) {
+// person finds the subscriber whom an order names by email or phone, the first
+// of the two that Rule knows, and creates one if it knows neither. Of a known one
+// nothing is changed: a receipt that is sent to a relative's address does not
+// join two people. deleted says that Rule had the customer once: an old order
+// does not bring her back.
+func (d *Deliverer) person(ctx context.Context, a account.Account, r *rule.Session, p Person, o sitoo.Order, deleted bool, m Mode) (whose, error) {
 	number := ""
 	if p.Phone != "" {
-		number, _ = d.Phones(p.Phone)
+		number, _ = d.Phones(p.Phone, a.Settings.Country, o.Address[string(customer.InvoiceCountry)])
 	}
-	var last error = skip{"the order names no customer that Rule could know: no contact id that exists, no usable email address or phone number"}
-	for _, k := range []customer.Key{{Email: p.Email}, {Phone: number}} {
-		if k.Zero() {
-			continue
-		}
-		sub, err := upsert(ctx, r, k, m)
-		if err == nil && sub.ID == 0 { // Rule's answer may leave the id out
-			sub, err = r.Subscriber(ctx, k.Identifier())
-		}
-		if err != nil && fault.KindOf(err) == fault.Invalid {
-			last = skip{"Rule refuses the order's email address or phone number"}
-			continue
-		}
-		if err != nil {
-			return 0, err
-		}
-		return sub.ID, d.introduce(ctx, r, sub, number, o)
+	keys := slices.DeleteFunc([]customer.Key{{Email: p.Email}, {Phone: number}}, customer.Key.Zero)
+	if len(keys) == 0 {
+		return whose{}, skip{"the order names no customer that Rule could know: no contact id that exists, no usable email address or phone number"}
 	}
-	return 0, last
+	for range 2 { // once more for somebody who is made between the look and the making
+		for _, k := range keys {
+			sub, err := r.Subscriber(ctx, k.Identifier())
+			switch kind := fault.KindOf(err); {
+			case err == nil:
+				if number != "" && k.Phone == "" && sub.Phone != number {
+					d.Log.InfoContext(ctx, "the order's phone number is not its customer's; the email address says whose it is", "account", a.ID, "order", o.ID, "subscriber", sub.ID)
+				}
+				return whose{sub.ID, sub.Tagged(customer.Tag)}, nil
+			case kind != fault.NotFound && kind != fault.Invalid:
+				return whose{}, err
+			}
+		}
+		if age := d.Now().Sub(o.Date); deleted && (m.Quiet || age > receiptFor) || !m.Quiet && age > makesFor {
+			return whose{}, skip{"the customer is not in Rule, and an old order does not bring back who was deleted there"}
+		}
+		sub, err := d.create(ctx, a, r, p.Email, number, o, m)
+		if err == nil {
+			return whose{sub.ID, true}, nil
+		}
+		if fault.KindOf(err) != fault.Conflict {
+			return whose{}, err
+		}
+	}
+	return whose{}, &fault.Error{Kind: fault.Unavailable, Message: "Rule says that the order's customer exists, and does not find her."}
 }
 
-// upsert finds or creates a subscriber; quietly, even the tag that marks
-// everybody we write starts nothing.
-func upsert(ctx context.Context, r *rule.Session, k customer.Key, m Mode) (rule.Subscriber, error) {
-	who := rule.Upsert{Email: k.Email, Phone: k.Phone}
-	if !m.Quiet {
-		who.Tags = []string{customer.Tag}
-		return r.Upsert(ctx, who)
-	}
-	many, err := r.UpsertMany(ctx, []rule.Upsert{who}, []string{customer.Tag})
-	if err != nil || len(many.Subscribers) != 1 {
-		return rule.Subscriber{}, err
-	}
-	return many.Subscribers[0], nil
-}
-
-// introduce tells Rule what an order says of somebody of whom it knows only the
-// email address or the phone number. What Rule refuses of it is left out: the
-// order matters more.
-func (d *Deliverer) introduce(ctx context.Context, r *rule.Session, sub rule.Subscriber, number string, o sitoo.Order) error {
-	change := rule.Change{Fields: customer.FromOrder(customer.OrderPerson{
+// create makes the customer of an order. What Rule refuses of her is left out:
+// the order matters more.
+func (d *Deliverer) create(ctx context.Context, a account.Account, r *rule.Session, email, number string, o sitoo.Order, m Mode) (rule.Subscriber, error) {
+	fields := customer.FromOrder(customer.OrderPerson{
 		FirstName: o.FirstName, LastName: o.LastName, Company: o.Company, Address: o.Address,
-	}, d.Phones)}
-	if number != "" && sub.Phone == "" {
-		change.Phone = &number
+	}, d.Phones)
+	last := error(skip{"Rule refuses the order's email address or phone number"})
+	for _, k := range []customer.Key{{Email: email, Phone: number}, {Email: email}, {Phone: number}} {
+		if k.Zero() || k != (customer.Key{Email: email, Phone: number}) && (email == "" || number == "") {
+			continue
+		}
+		sub, err := d.Customers.Create(ctx, r, a, k, fields, m.Quiet, strconv.FormatInt(o.ID, 10))
+		if err == nil || fault.KindOf(err) != fault.Invalid {
+			return sub, err
+		}
 	}
-	if change.Phone == nil && len(change.Fields) == 0 {
-		return nil
-	}
-	values, err := r.Fields(ctx, rule.ByID(sub.ID))
-	if err != nil && fault.KindOf(err) != fault.NotFound {
-		return err
-	}
-	if customer.Known(values) {
-		return nil
-	}
-	err = d.without(ctx, change.Fields, func(fields []rule.Field) error {
-		change.Fields = fields
-		_, err := r.Update(ctx, sub.ID, change)
-		return err
-	})
-	if hopeless(err) && change.Phone != nil && len(change.Fields) > 0 { // the number is somebody else's
-		change.Phone = nil
-		_, err = r.Update(ctx, sub.ID, change)
-	}
-	if hopeless(err) {
-		d.Log.WarnContext(ctx, "Rule does not take what the order says of its customer", "subscriber", sub.ID, "error", err)
-		return nil
-	}
-	return err
+	return rule.Subscriber{}, last
 }

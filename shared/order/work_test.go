@@ -15,6 +15,7 @@ import (
 	"sitoo-rule/local/memory"
 	"sitoo-rule/shared/account"
 	"sitoo-rule/shared/bonus"
+	"sitoo-rule/shared/customer"
 	"sitoo-rule/shared/customer/phone"
 	"sitoo-rule/shared/fault"
 	"sitoo-rule/shared/order"
@@ -29,6 +30,9 @@ type direct struct{ h http.Handler }
 
 func (d direct) RoundTrip(r *http.Request) (*http.Response, error) {
 	w := httptest.NewRecorder()
+	if r.Body == nil {
+		r.Body = http.NoBody
+	}
 	d.h.ServeHTTP(w, r)
 	return w.Result(), nil
 }
@@ -64,7 +68,7 @@ func newWorker(t *testing.T) (*order.Worker, *fakerule.Server) {
 	log := slog.New(slog.DiscardHandler)
 	checks := &bonus.Service{Store: &memory.Bonus{}, Syncs: nowhere{}, Log: log, Now: clock, NewID: rand.Text}
 	return &order.Worker{
-		Deliverer: &order.Deliverer{Ledger: &memory.Ledger{}, Accounts: accounts, Phones: phone.Parser("SE"), Bonus: checks, Now: clock, Log: log},
+		Deliverer: &order.Deliverer{Customers: &customer.Service{Phones: phone.Parser("SE"), Syncs: nowhere{}, Answers: &memory.Consents{}, Log: log, Now: clock, NewID: rand.Text}, Ledger: &memory.Ledger{}, Accounts: accounts, Phones: phone.Parser("SE"), Bonus: checks, Now: clock, Log: log},
 		Directory: directory{Accounts: accounts},
 		Rule:      rule.New(rule.Config{URL: "http://rule.example", HTTP: &http.Client{Transport: direct{server}}, Now: clock, Pause: -1}),
 	}, server

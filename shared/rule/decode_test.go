@@ -2,7 +2,9 @@ package rule_test
 
 import (
 	"encoding/json"
+	"errors"
 	"slices"
+	"strings"
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
@@ -28,7 +30,7 @@ func TestSubscriber(t *testing.T) {
 		},
 		"v2, in a list: suppressed is a bool": {
 			`{"id":7,"email":"kund.ett@example.com","phone_number":null,"opted_in":false,"suppressed":true,"tags":null}`,
-			rule.Subscriber{ID: 7, Email: "kund.ett@example.com"},
+			rule.Subscriber{ID: 7, Email: "kund.ett@example.com", Suppressed: []rule.Suppression{{Dispatcher: "campaign", Message: "email"}, {Dispatcher: "campaign", Message: "text_message"}}},
 		},
 		"v3: phone":          {`{"id":7,"email":null,"phone":"+46701740605","status":"ACTIVE","has_next_item":false}`, rule.Subscriber{ID: 7, Phone: "+46701740605", OptedIn: true}},
 		"both phones":        {`{"id":7,"phone":"+46701740606","phone_number":"+46701740605"}`, rule.Subscriber{ID: 7, Phone: "+46701740605", OptedIn: true}},
@@ -152,48 +154,94 @@ func TestFieldMarshal(t *testing.T) {
 
 func TestFields(t *testing.T) {
 	t.Parallel()
-	s, _ := session(answered(200, `{"groups":[
-		{"name":"Sitoo-Contact","historical":false,"fields":[
-			{"id":1,"name":"namefirst","type":"text","value":"Kund"},
-			{"key":"Sitoo-Contact.namelast","value":"Ett"},
-			{"key":"company","value":null},
-			{"name":"acceptedconsents","type":"multiple","value":["11","12"]},
-			{"name":"bonuschecks","type":"json","value":"[{\"id\":\"B1\"}]"},
-			{"name":"membernumber","value":100001}]},
-		{"name":"Sitoo-Contact","fields":[{"name":"mobile","value":"+46701740605"}]},
-		{"name":"Empty","fields":null},
-		{"name":"Sitoo-Order","historical":true}]}`))
-	got, err := s.Fields(t.Context(), rule.ByID(7))
-	if err != nil {
-		t.Fatal(err)
-	}
-	want := rule.Values{
-		"Sitoo-Contact": {
-			"namefirst": {Raw: raw(`"Kund"`)}, "namelast": {Raw: raw(`"Ett"`)}, "company": {Raw: raw(`null`)}, "acceptedconsents": {Raw: raw(`["11","12"]`)},
-			"bonuschecks": {Raw: raw(`"[{\"id\":\"B1\"}]"`)}, "membernumber": {Raw: raw(`100001`)}, "mobile": {Raw: raw(`"+46701740605"`)},
-		},
-		"Empty": {}, "Sitoo-Order": {},
-	}
-	if diff := cmp.Diff(want, got); diff != "" {
-		t.Errorf("fields differ (-want +got):\n%s", diff)
-	}
-	for _, body := range []string{`{"groups":[]}`, `{"groups":null}`} {
-		s, _ := session(answered(200, body))
-		if got, err := s.Fields(t.Context(), rule.ByID(7)); err != nil || len(got) != 0 {
-			t.Errorf("%s: %v, %v; want no fields", body, got, err)
-		}
+	const contact, address = "Sitoo-Contact", "Sitoo-Address"
+	whole := rule.Values{contact: {"namefirst": {Raw: raw(`"Kund"`)}, "company": {Raw: raw(`null`)}, "bonuschecks": {Raw: raw(`[{"id":"B1"}]`)}}, address: {"invoice_city": {Raw: raw(`"Lund"`)}}}
+	const one = `{"id":1,"group_name":"Sitoo-Contact","historical":false,"created_at":"2026-05-14T12:12:16Z","values":[
+		{"field_id":1,"field_name":"namefirst","field_type":"text","field_value":"Kund"},{"field_name":"company","field_value":null},
+		{"field_name":"bonuschecks","field_type":"json","field_value":[{"id":"B1"}]}]}`
+	const two = `{"group_name":"Sitoo-Address","values":[{"field_name":"invoice_city","field_value":"Lund"}]}`
+	for name, c := range map[string]struct {
+		body   string
+		want   rule.Values
+		unread bool
+	}{
+		"as documented":                {`{"data":[` + one + `,` + two + `],"meta":{"page":1,"per_page":100}}`, whole, false},
+		"as an object":                 {`{"data":{"0":` + one + `,"7":` + two + `}}`, whole, false},
+		"values as an object":          {`{"data":[` + two + `,{"group_name":"Sitoo-Contact","values":{"0":{"field_name":"namefirst","field_value":"Kund"},"1":{"field_name":"company","field_value":null},"4":{"field_name":"bonuschecks","field_value":[{"id":"B1"}]}}}]}`, whole, false},
+		"values by name":               {`{"data":[` + two + `,{"group_name":"Sitoo-Contact","values":{"namefirst":"Kund","company":null,"bonuschecks":[{"id":"B1"}]}}]}`, whole, false},
+		"foreign groups of any shape":  {`{"data":[{"group_name":"Order","values":7},{"group_name":"Cart","values":{"a":[1]}},7,null,"x",{"group_name":{"a":1}},[` + one + `],` + one + `,` + two + `]}`, whole, false},
+		"a history":                    {`{"data":[{"group_name":"Sitoo-Contact","created_at":"2026-05-14T13:00:00Z","values":[{"field_name":"namefirst","field_value":"Kund"}]},` + strings.Replace(one, `"Kund"`, `"Förr"`, 1) + `,` + two + `]}`, whole, false},
+		"nothing":                      {`{"data":[]}`, rule.Values{}, false},
+		"null":                         {`{"data":null}`, rule.Values{}, false},
+		"a group without a value":      {`{"data":[{"group_name":"Sitoo-Contact","values":null}]}`, rule.Values{contact: {}}, false},
+		"a group of ours out of shape": {`{"data":[{"group_name":"Sitoo-Contact","values":"oj"},` + two + `]}`, rule.Values{contact: {}, address: whole[address]}, true},
+		"values out of shape":          {`{"data":[{"group_name":"Sitoo-Contact","values":[1,2]},` + two + `]}`, rule.Values{contact: {}, address: whole[address]}, true},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			s, _ := session(answered(200, c.body))
+			got, err := s.Fields(t.Context(), 7, contact, address)
+			if diff := cmp.Diff(c.want, got); diff != "" {
+				t.Errorf("fields differ (-want +got):\n%s", diff)
+			}
+			if errors.Is(err, rule.Unread) != c.unread || err != nil && !c.unread {
+				t.Errorf("error %v, want Unread: %v", err, c.unread)
+			}
+		})
 	}
 	// An answer without the member is none: "no fields" would be written over what
 	// the customer has.
-	for _, body := range []string{`{}`, `{"groups":7}`, `{"group":[]}`} {
+	for _, body := range []string{`{}`, `{"data":7}`, `{"data":"x"}`, `{"groups":[]}`} {
 		s, _ := session(answered(200, body))
-		if got, err := s.Fields(t.Context(), rule.ByID(7)); err == nil || fault.KindOf(err) != fault.Unavailable {
+		if got, err := s.Fields(t.Context(), 7, contact); err == nil || fault.KindOf(err) != fault.Unavailable {
 			t.Errorf("%s: %v, %v; want unavailable", body, got, err)
 		}
 	}
-	// Reading a group that is not there is no mistake.
-	if got := want["No-Such"]["field"].Text(); got != "" {
-		t.Errorf("text of a field that is not there = %q", got)
+}
+
+// What else of a subscriber comes in shapes that are not documented.
+func TestSubscriberLeniently(t *testing.T) {
+	t.Parallel()
+	for _, tt := range []struct {
+		body string
+		tags []string
+		sup  int
+	}{
+		{`{"tags":[{"id":1,"name":"Sitoo"},{"id":2,"name":"VIP"}],"suppressed":[{"message_type":"email"}]}`, []string{"Sitoo", "VIP"}, 1},
+		{`{"tags":{"0":{"id":1,"name":"Sitoo"},"3":{"id":2,"name":"VIP"}},"suppressed":{"2":{"message_type":"email"}}}`, []string{"Sitoo", "VIP"}, 1},
+		{`{"tags":["Sitoo"],"suppressed":true}`, nil, 2},
+		{`{"tags":null,"suppressed":false}`, nil, 0},
+		{`{"tags":7,"suppressed":"1"}`, nil, 2},
+		{`{}`, nil, 0},
+	} {
+		var s rule.Subscriber
+		if err := json.Unmarshal([]byte(tt.body), &s); err != nil {
+			t.Errorf("%s: %v", tt.body, err)
+		}
+		if diff := cmp.Diff(tt.tags, s.Tags); diff != "" || len(s.Suppressed) != tt.sup {
+			t.Errorf("%s: tags %s, suppressed %v", tt.body, diff, s.Suppressed)
+		}
+	}
+}
+
+// A refusal in the words of v3's framework is a conflict as well.
+func TestTaken(t *testing.T) {
+	t.Parallel()
+	for _, body := range []string{
+		`{"message":"The given data was invalid.","errors":{"email":["The email has already been taken."]}}`,
+		`{"message":"The phone number has already been taken."}`,
+		`{"error":"BadRequest","fields":{"subscribers.phone_number":["Has already been taken"]}}`,
+	} {
+		for _, status := range []int{422, 400} {
+			s, _ := session(answered(status, body))
+			if _, err := s.Create(t.Context(), rule.Upsert{Email: "kund.ett@example.com", Tags: []string{"Sitoo"}}, false); fault.KindOf(err) != fault.Conflict {
+				t.Errorf("%d %s: %v, want a conflict", status, body, err)
+			}
+		}
+	}
+	s, _ := session(answered(422, `{"errors":{"fields.0.value":["has already been taken for granted"],"email":["is wrong"]}}`))
+	if _, err := s.Create(t.Context(), rule.Upsert{Email: "kund.ett@example.com", Tags: []string{"Sitoo"}}, false); fault.KindOf(err) != fault.Invalid {
+		t.Errorf("another refusal: %v, want invalid", err)
 	}
 }
 

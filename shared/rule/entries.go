@@ -1,8 +1,10 @@
 package rule
 
 import (
+	"bytes"
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"net/http"
 	"net/url"
@@ -110,10 +112,8 @@ func (s *Session) PatchEntry(ctx context.Context, id int64, group, field, value 
 // group or subscriber gives no entries.
 func (s *Session) Entries(ctx context.Context, id int64, group string, page, perPage int) (list []Entry, more bool, err error) {
 	var out struct {
-		Data []json.RawMessage `json:"data"`
-		Meta struct {
-			PerPage int `json:"per_page"`
-		} `json:"meta"`
+		Data json.RawMessage `json:"data"`
+		Meta json.RawMessage `json:"meta"`
 	}
 	err = s.do(ctx, call{
 		method: http.MethodGet, path: fmt.Sprintf("%s/group/%s", dataPath(id), url.PathEscape(group)), out: &out, repeats: true,
@@ -125,15 +125,25 @@ func (s *Session) Entries(ctx context.Context, id int64, group string, page, per
 		}
 		return nil, false, err
 	}
-	for _, raw := range out.Data {
+	data := bytes.TrimSpace(out.Data)
+	if len(data) > 0 && string(data) != "null" && data[0] != '[' && data[0] != '{' {
+		return nil, false, s.unanswered("GET /v3/custom-field-data/{}/group/{}", errors.New("answer has no data"), false)
+	}
+	records := elements(data)
+	for _, raw := range records {
 		var e Entry
 		if json.Unmarshal(raw, &e) == nil { // a record out of shape does not hide the others
 			list = append(list, e)
 		}
 	}
 	// Rule may cap per_page; it says what it used.
-	if out.Meta.PerPage > 0 {
-		perPage = out.Meta.PerPage
+	var meta struct {
+		PerPage json.RawMessage `json:"per_page"`
 	}
-	return list, len(out.Data) >= perPage, nil
+	if json.Unmarshal(out.Meta, &meta) == nil {
+		if n, err := strconv.ParseFloat(Value{meta.PerPage}.Text(), 64); err == nil && n >= 1 && n <= 1e6 {
+			perPage = int(n)
+		}
+	}
+	return list, len(records) >= perPage, nil
 }

@@ -189,7 +189,28 @@ func refused(what string, status int, answer []byte, redact *strings.Replacer) e
 		e.Text = http.StatusText(status)
 	}
 	e.Code, e.Text = redact.Replace(e.Code), cut(redact.Replace(e.Text), maxText)
-	return &fault.Error{Kind: kindOf(status), Err: e}
+	kind := kindOf(status)
+	if kind == fault.Invalid && e.taken() {
+		kind = fault.Conflict
+	}
+	return &fault.Error{Kind: kind, Err: e}
+}
+
+// taken reports whether a refusal says that somebody else has the email address
+// or the phone number: v3 says so in the words of its framework (assumed).
+func (e *Error) taken() bool {
+	said := []string{e.Text}
+	for _, member := range []string{"email", "phone_number", "phone"} {
+		for name, messages := range e.Fields {
+			if name == member || strings.HasSuffix(name, "."+member) {
+				said = append(said, messages...)
+			}
+		}
+	}
+	return slices.ContainsFunc(said, func(s string) bool {
+		s = strings.ToLower(s)
+		return strings.Contains(s, "already been taken") || strings.Contains(s, "already exists") || strings.Contains(s, "already taken")
+	})
 }
 
 // refusedInside finds the error that a 2xx answer can carry: a member "error",

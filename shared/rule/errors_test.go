@@ -242,7 +242,7 @@ func TestErrorsNameNobody(t *testing.T) {
 	t.Parallel()
 	want := map[string]string{
 		"verify": "GET /v2/tags", "subscriber by email": "GET /v2/subscribers/{}", "subscriber by phone": "GET /v2/subscribers/{}", "subscriber by id": "GET /v2/subscribers/{}",
-		"fields by email": "GET /v2/subscriber/{}/fields", "fields by id": "GET /v2/subscriber/{}/fields", "upsert": "POST /v2/subscribers", "upsert by email alone": "POST /v2/subscribers", "upsert many": "POST /v2/subscribers",
+		"fields of some groups": "GET /v3/custom-field-data/{}", "create": "POST /v2/subscribers", "create quietly": "POST /v2/subscribers", "upsert": "POST /v2/subscribers", "upsert by email alone": "POST /v2/subscribers", "upsert many": "POST /v2/subscribers",
 		"update": "PUT /v2/subscribers/{}", "update of fields alone": "PUT /v2/subscribers/{}", "tag": "POST /v2/subscribers/{}/tags", "tag that starts automations": "POST /v2/subscribers/{}/tags",
 		"untag": "DELETE /v2/subscribers/{}/tags/Min%20tagg%2Fett", "suppress": "POST /v2/suppressions", "unsuppress": "DELETE /v2/suppressions/{}", "preference groups": "GET /v2/preference-groups",
 		"set preferences": "PATCH /v2/subscriber/{}/preference_group/1", "declare": "POST /v2/customizations", "append entry": "POST /v3/custom-field-data/{}",

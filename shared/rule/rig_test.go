@@ -167,12 +167,16 @@ var calls = []struct {
 		_, err := s.Subscriber(ctx, rule.ByID(255934461))
 		return err
 	}},
-	{"fields by email", true, func(ctx context.Context, s *rule.Session) error {
-		_, err := s.Fields(ctx, rule.ByEmail("kund.ett@example.com"))
+	{"fields of some groups", true, func(ctx context.Context, s *rule.Session) error {
+		_, err := s.Fields(ctx, 255934461, "Sitoo-Contact", "Sitoo-Address")
 		return err
 	}},
-	{"fields by id", true, func(ctx context.Context, s *rule.Session) error {
-		_, err := s.Fields(ctx, rule.ByID(255934461))
+	{"create", true, func(ctx context.Context, s *rule.Session) error {
+		_, err := s.Create(ctx, rule.Upsert{Email: "kund.ett@example.com", Phone: "+46701740605", Tags: []string{"Sitoo"}}, false)
+		return err
+	}},
+	{"create quietly", true, func(ctx context.Context, s *rule.Session) error {
+		_, err := s.Create(ctx, rule.Upsert{Phone: "+46701740605", Tags: []string{"Sitoo"}}, true)
 		return err
 	}},
 	{"upsert", true, func(ctx context.Context, s *rule.Session) error {

@@ -1,10 +1,13 @@
 package rule
 
 import (
+	"bytes"
 	"cmp"
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
+	"maps"
 	"net/http"
 	"net/url"
 	"slices"
@@ -40,7 +43,7 @@ type Subscriber struct {
 	Phone      string // E.164, "" if none
 	OptedIn    bool
 	Tags       []string
-	Suppressed []Suppression
+	Suppressed []Suppression // of an answer that says only "yes", every channel, without a source
 }
 
 // Suppression says that Rule does not send a kind of message to a subscriber.
@@ -51,8 +54,8 @@ type Suppression struct {
 }
 
 // UnmarshalJSON reads the shapes that v2 and v3 use: phone or phone_number,
-// suppressed as a list or a bool, tags as a list or null, ids as numbers or
-// strings.
+// suppressed as a list, an object or a bool, tags as a list, an object or null,
+// ids as numbers or strings.
 func (s *Subscriber) UnmarshalJSON(b []byte) error {
 	var w struct {
 		ID          json.RawMessage `json:"id"`
@@ -85,25 +88,59 @@ func (s *Subscriber) UnmarshalJSON(b []byte) error {
 	case "false", "0":
 		s.OptedIn = false
 	}
-	var tags []struct {
-		Name string `json:"name"`
-	}
-	if json.Unmarshal(w.Tags, &tags) == nil {
-		for _, t := range tags {
-			s.Tags = append(s.Tags, t.Name)
+	for _, raw := range elements(w.Tags) {
+		var t struct {
+			Name json.RawMessage `json:"name"`
+		}
+		if json.Unmarshal(raw, &t) == nil && len(t.Name) > 0 {
+			s.Tags = append(s.Tags, Value{t.Name}.Text())
 		}
 	}
-	var sup []struct {
-		Dispatcher string `json:"dispatcher_type"`
-		Message    string `json:"message_type"`
-		Source     string `json:"suppressed_source_type"`
-	}
-	if json.Unmarshal(w.Suppressed, &sup) == nil {
-		for _, x := range sup {
-			s.Suppressed = append(s.Suppressed, Suppression(x))
+	switch (Value{w.Suppressed}).Text() {
+	case "true", "1":
+		// It does not say which campaigns, or who stopped them: all of them, for
+		// good.
+		for _, m := range []string{"email", "text_message"} {
+			s.Suppressed = append(s.Suppressed, Suppression{Dispatcher: "campaign", Message: m})
+		}
+	default:
+		for _, raw := range elements(w.Suppressed) {
+			var x struct {
+				Dispatcher string `json:"dispatcher_type"`
+				Message    string `json:"message_type"`
+				Source     string `json:"suppressed_source_type"`
+			}
+			if json.Unmarshal(raw, &x) == nil {
+				s.Suppressed = append(s.Suppressed, Suppression(x))
+			}
 		}
 	}
 	return nil
+}
+
+// elements returns the elements of a JSON array, or of an object: PHP writes a
+// list with gaps as an object, whose members are numbers. It returns nil for
+// anything else.
+func elements(raw json.RawMessage) []json.RawMessage {
+	raw = bytes.TrimSpace(raw)
+	if len(raw) == 0 {
+		return nil
+	}
+	var list []json.RawMessage
+	if raw[0] != '{' {
+		_ = json.Unmarshal(raw, &list)
+		return list
+	}
+	var members map[string]json.RawMessage
+	if json.Unmarshal(raw, &members) != nil {
+		return nil
+	}
+	names := slices.Collect(maps.Keys(members))
+	slices.SortFunc(names, func(a, b string) int { return cmp.Or(len(a)-len(b), strings.Compare(a, b)) })
+	for _, name := range names {
+		list = append(list, members[name])
+	}
+	return list
 }
 
 // Tagged reports whether the subscriber has a tag.
@@ -212,44 +249,106 @@ func (s *Session) Subscriber(ctx context.Context, who Identifier) (Subscriber, e
 	return out.Subscriber, err
 }
 
-// Fields returns a subscriber's custom fields; fault.NotFound if there is no
-// such subscriber.
-func (s *Session) Fields(ctx context.Context, who Identifier) (Values, error) {
+// Unread is the error of fields of a subscriber that Rule has and that are in no
+// known shape. Values read all the same may come with it.
+var Unread = errors.New("rule: a group of fields is in no known shape")
+
+// Fields returns a subscriber's custom fields in the groups that are named;
+// fault.NotFound if there is no such subscriber. No other group is asked for,
+// and one that comes all the same is passed over: whatever its shape, it must
+// not cost the customer. Where one of the groups named is in no known shape, the
+// error is Unread, and the others are returned with it. A group that keeps a
+// history shows what each field held last.
+func (s *Session) Fields(ctx context.Context, id int64, groups ...string) (Values, error) {
 	var out struct {
-		Groups json.RawMessage `json:"groups"`
+		Data json.RawMessage `json:"data"`
 	}
-	var groups []struct {
-		Name   json.RawMessage `json:"name"`
-		Fields []struct {
-			Name  json.RawMessage `json:"name"`
-			Key   json.RawMessage `json:"key"`
-			Value json.RawMessage `json:"value"`
-		} `json:"fields"`
-	}
-	if err := s.do(ctx, call{method: http.MethodGet, path: who.path("/v2/subscriber/%s/fields"), query: who.query(), out: &out, repeats: true}); err != nil {
+	err := s.do(ctx, call{
+		method: http.MethodGet, path: dataPath(id), out: &out, repeats: true,
+		query: url.Values{"groups_name[]": groups, "page": {"1"}, "per_page": {"100"}},
+	})
+	if err != nil {
 		return nil, err
 	}
-	if err := json.Unmarshal(out.Groups, &groups); err != nil {
+	data := bytes.TrimSpace(out.Data)
+	if string(data) == "null" {
+		return Values{}, nil
+	}
+	if len(data) == 0 || data[0] != '[' && data[0] != '{' {
 		// Read as "no fields", it would be written over what the customer has.
-		return nil, s.unanswered("GET /v2/subscriber/{}/fields", fmt.Errorf("answer has no groups: %w", err), false)
+		return nil, s.unanswered("GET /v3/custom-field-data/{}", fmt.Errorf("answer has no data: %w", Unread), false)
 	}
+	return records(data, groups)
+}
+
+// records reads the records of some groups. Of several of one group, which keeps
+// a history then, the newest value of a field counts.
+func records(data json.RawMessage, groups []string) (Values, error) {
 	values := Values{}
-	for _, g := range groups {
-		group := values[Value{g.Name}.Text()]
-		if group == nil {
-			group = map[string]Value{}
-			values[Value{g.Name}.Text()] = group
+	var err error
+	list := elements(data)
+	type dated struct {
+		created string
+		group   string
+		values  map[string]Value
+	}
+	var found []dated
+	for _, raw := range list {
+		var w struct {
+			Group   json.RawMessage `json:"group_name"`
+			Created json.RawMessage `json:"created_at"`
+			Values  json.RawMessage `json:"values"`
 		}
-		for _, f := range g.Fields {
-			name := Value{f.Name}.Text()
-			if name == "" {
-				key := Value{f.Key}.Text()
-				name = key[strings.LastIndex(key, ".")+1:]
-			}
-			group[name] = Value{f.Value}
+		if json.Unmarshal(raw, &w) != nil {
+			continue // whose it is cannot be told
+		}
+		name := Value{w.Group}.Text()
+		if !slices.Contains(groups, name) {
+			continue
+		}
+		fields, ok := fieldValues(w.Values)
+		if !ok {
+			err = &fault.Error{Kind: fault.Unavailable, Err: fmt.Errorf("%s: %w", name, Unread)}
+		}
+		found = append(found, dated{Value{w.Created}.Text(), name, fields})
+	}
+	slices.SortStableFunc(found, func(a, b dated) int { return strings.Compare(a.created, b.created) })
+	for _, d := range found {
+		if values[d.group] == nil {
+			values[d.group] = map[string]Value{}
+		}
+		maps.Copy(values[d.group], d.values)
+	}
+	return values, err
+}
+
+// fieldValues reads the values of a record: objects with the field's name and
+// its value, or, of an object, the values by name. ok is false for anything else.
+func fieldValues(raw json.RawMessage) (fields map[string]Value, ok bool) {
+	raw = bytes.TrimSpace(raw)
+	fields = map[string]Value{}
+	if len(raw) == 0 || string(raw) == "null" {
+		return fields, true
+	}
+	if raw[0] != '[' && raw[0] != '{' {
+		return fields, false
+	}
+	var byName map[string]json.RawMessage
+	_ = json.Unmarshal(raw, &byName)
+	for _, one := range elements(raw) {
+		var v struct {
+			Name  json.RawMessage `json:"field_name"`
+			Value json.RawMessage `json:"field_value"`
+		}
+		if json.Unmarshal(one, &v) == nil && len(v.Name) > 0 {
+			fields[Value{v.Name}.Text()] = Value{v.Value}
+			byName = nil
 		}
 	}
-	return values, nil
+	for name, v := range byName {
+		fields[name] = Value{v}
+	}
+	return fields, len(fields) > 0 || len(elements(raw)) == 0
 }
 
 // Automation says what a tag does to the automations it starts.
@@ -282,6 +381,22 @@ func (s *Session) Upsert(ctx context.Context, u Upsert) (Subscriber, error) {
 		method: http.MethodPost, path: "/v2/subscribers", repeats: true, out: &out,
 		body: map[string]any{"update_on_duplicate": true, "tags": u.Tags, "subscribers": u.entry()},
 	})
+	return out.Subscriber, err
+}
+
+// Create is Upsert for somebody who is not in Rule: fault.Conflict, and nothing
+// written, where the email address or the phone number is a subscriber's
+// already. A try whose answer was lost may have made the subscriber; the second
+// one is a Conflict then. Quietly, no tag starts an automation.
+func (s *Session) Create(ctx context.Context, u Upsert, quiet bool) (Subscriber, error) {
+	body := map[string]any{"update_on_duplicate": false, "tags": u.Tags, "subscribers": u.entry()}
+	if quiet {
+		body["sync_subscribers"] = false
+	}
+	var out struct {
+		Subscriber Subscriber `json:"subscriber"`
+	}
+	err := s.do(ctx, call{method: http.MethodPost, path: "/v2/subscribers", repeats: true, out: &out, body: body})
 	return out.Subscriber, err
 }
 

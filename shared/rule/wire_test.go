@@ -228,12 +228,6 @@ func TestPaths(t *testing.T) {
 		if want := "/api/v2/subscribers/" + tt.want; got.Load() != want {
 			t.Errorf("Subscriber(%v) asks for %s, want %s", tt.who, got.Load(), want)
 		}
-		if _, err := s.Fields(t.Context(), tt.who); err != nil {
-			t.Fatal(err)
-		}
-		if want := "/api/v2/subscriber/" + strings.Replace(tt.want, "?", "/fields?", 1); got.Load() != want {
-			t.Errorf("Fields(%v) asks for %s, want %s", tt.who, got.Load(), want)
-		}
 	}
 }
 

@@ -365,7 +365,7 @@ func (x *run) card(ctx context.Context) {
 	var other []string
 	_, err := x.look(ctx, func() (bool, error) {
 		var err error
-		values, err = x.r.Fields(ctx, rule.ByID(x.id))
+		values, err = x.r.Fields(ctx, x.id, customer.ContactGroup, customer.AddressGroup)
 		other = nil
 		for _, f := range x.fields {
 			if f.Name != bonusField && !same(f, values[f.Group][f.Name]) {

@@ -25,6 +25,7 @@ import (
 	"sitoo-rule/shared/fault"
 	"sitoo-rule/shared/handler"
 	"sitoo-rule/shared/rule"
+	"sitoo-rule/shared/sentence"
 	"sitoo-rule/shared/sitoo"
 )
 
@@ -106,7 +107,7 @@ func (e *Edge) handler(name string, o option, op Operation) lambda.Handler {
 			}()
 			value, err = e.run(ctx, o, op, r, in)
 		}()
-		out = answer(value, err, e.Now())
+		out = answer(value, err, r.Account.Settings.Language, e.Now())
 		if status := cmp.Or(r.Status, o.status); err == nil && status != 0 {
 			out.StatusCode = status
 		}
@@ -137,7 +138,7 @@ func (e *Edge) run(ctx context.Context, o option, op Operation, r *Request, in e
 	token, form := Token(in)
 	r.Note("token", form)
 	if token == "" {
-		return nil, fault.New(fault.Unauthorized, "The request carries no API token. Paste the API key from Rule (Settings > Developer) into Sitoo's box for the API token.")
+		return nil, fault.Say(fault.Unauthorized, "key_missing")
 	}
 	authorize := e.Accounts.Authorize
 	if o.durable {
@@ -176,11 +177,11 @@ func body(in events.APIGatewayProxyRequest, limit int) ([]byte, error) {
 	if in.IsBase64Encoded {
 		var err error
 		if raw, err = base64.StdEncoding.DecodeString(in.Body); err != nil {
-			return nil, fault.Wrap(fault.Invalid, err, "The body is not valid base64; a JSON object is expected.")
+			return nil, fault.Say(fault.Invalid, "body_not_base64").With(err)
 		}
 	}
 	if len(raw) > limit {
-		return nil, fault.New(fault.TooLarge, "The body has %d bytes; at most %d are expected.", len(raw), limit)
+		return nil, fault.Say(fault.TooLarge, "body_too_large", "bytes", len(raw), "most", limit)
 	}
 	// A till that names another content type still sends JSON; one that sends
 	// a form does not, and its body fails the check.
@@ -243,47 +244,37 @@ func basic(encoded string) (token, form string) {
 	return password, "basic, as password"
 }
 
-// statuses is the one table from kinds of errors to SPI v1's statuses and, where
-// the error has no sentence of its own, to one. What is 5xx is 503: Sitoo drops
-// for good what is answered with any other.
-var statuses = map[fault.Kind]struct {
-	status   int
-	sentence string
-}{
-	fault.Invalid:      {http.StatusBadRequest, "Rule does not accept these details of the customer. Check them and try again."},
-	fault.TooLarge:     {http.StatusRequestEntityTooLarge, "That is more than can be handled at once."},
-	fault.Unauthorized: {http.StatusUnauthorized, "Rule does not accept the shop's API key. It must be renewed in Sitoo's settings."},
-	fault.NotFound:     {http.StatusNotFound, "That does not exist."},
-	fault.Conflict:     {http.StatusBadRequest, "That contradicts what is stored already."},
-	fault.Busy:         {http.StatusServiceUnavailable, "The customer register is taking a pause. Go on with the sale, and try again in a few minutes."},
-	fault.Unavailable:  {http.StatusServiceUnavailable, "The customer register did not answer in time. Go on with the sale, and try again in a moment."},
-	fault.Internal:     {http.StatusServiceUnavailable, "Something went wrong on our side. Go on with the sale, and try again in a moment."},
+// statuses is the one table from kinds of errors to SPI v1's statuses. What is
+// 5xx is 503: Sitoo drops for good what is answered with any other.
+var statuses = map[fault.Kind]int{
+	fault.Invalid:      http.StatusBadRequest,
+	fault.TooLarge:     http.StatusRequestEntityTooLarge,
+	fault.Unauthorized: http.StatusUnauthorized,
+	fault.NotFound:     http.StatusNotFound,
+	fault.Conflict:     http.StatusBadRequest,
+	fault.Busy:         http.StatusServiceUnavailable,
+	fault.Unavailable:  http.StatusServiceUnavailable,
+	fault.Internal:     http.StatusServiceUnavailable,
 }
 
-func answer(value any, err error, now time.Time) events.APIGatewayProxyResponse {
+func answer(value any, err error, language string, now time.Time) events.APIGatewayProxyResponse {
 	out := events.APIGatewayProxyResponse{StatusCode: http.StatusOK, Headers: map[string]string{
 		"Content-Type": "application/json; charset=utf-8", "Cache-Control": "no-store",
 	}}
 	if err != nil {
 		f := fault.As(err)
-		row := statuses[f.Kind]
-		out.StatusCode = row.status
-		message := f.Message
-		if message == "" || f.Kind == fault.Internal {
-			message = row.sentence
-		}
-		if f.Member != "" {
-			message = f.Member + " " + message + "."
-		}
+		out.StatusCode = statuses[f.Kind]
 		if out.StatusCode == http.StatusServiceUnavailable && f.RetryAt.After(now) {
 			out.Headers["Retry-After"] = strconv.Itoa(int(f.RetryAt.Sub(now).Seconds()) + 1)
 		}
 		value = struct {
-			Error   string `json:"error"`
-			Message string `json:"message"`
-			Member  string `json:"member,omitempty"`
-			Detail  any    `json:"detail,omitempty"`
-		}{f.Kind.String(), message, f.Member, f.Detail}
+			Error   string        `json:"error"`
+			Message string        `json:"message"`
+			Member  string        `json:"member,omitempty"`
+			Code    string        `json:"code"`
+			Args    sentence.Args `json:"args,omitempty"`
+			Detail  any           `json:"detail,omitempty"`
+		}{f.Kind.String(), f.Sentence(language), f.Member, f.SentenceCode(), f.Args, f.Detail}
 	}
 	var b bytes.Buffer
 	enc := json.NewEncoder(&b)
@@ -291,7 +282,7 @@ func answer(value any, err error, now time.Time) events.APIGatewayProxyResponse 
 	if err := enc.Encode(value); err != nil { // cannot happen: answers are made of plain types
 		out.StatusCode = http.StatusServiceUnavailable
 		b.Reset()
-		b.WriteString(`{"error":"internal","message":"Something went wrong on our side."}`)
+		b.WriteString(`{"error":"internal","code":"internal","message":"Något gick fel hos oss."}`)
 	}
 	out.Body = strings.TrimSuffix(b.String(), "\n")
 	return out
@@ -337,7 +328,7 @@ func contactID(r *Request) (int64, error) {
 	raw := r.Path["contactid"]
 	id, err := strconv.ParseInt(raw, 10, 64)
 	if err != nil || id <= 0 || raw[0] == '+' {
-		return 0, fault.Bad("contactid", "is not a customer's id, a number such as 255934461 is expected")
+		return 0, fault.SayBad("contactid", "contactid_wrong")
 	}
 	return id, nil
 }

@@ -115,7 +115,7 @@ func TestStatuses(t *testing.T) {
 		}
 	}
 	out := spi.Answer(nil, fault.Bad("email", "is not an email address, something like anna@example.com is expected"), now)
-	want := `{"error":"invalid","message":"email is not an email address, something like anna@example.com is expected.","member":"email"}`
+	want := `{"error":"invalid","message":"email is not an email address, something like anna@example.com is expected.","member":"email","code":"invalid"}`
 	if out.StatusCode != 400 || out.Body != want {
 		t.Errorf("got %d %s, want %s", out.StatusCode, out.Body, want)
 	}
@@ -221,14 +221,14 @@ func TestBody(t *testing.T) {
 		"nothing, in base64":        {"", true, "application/json", 400, "no body"},
 		"UTF-16":                    {b64("\xff\xfe{\x00}\x00"), true, "application/json", 400, "UTF-8"},
 		"Windows-1252":              {b64("{\"namefirst\":\"Bj\xf6rn\"}"), true, "application/json", 400, "UTF-8"},
-		"base64 that is none":       {good, true, "application/json", 400, "not valid base64"},
+		"base64 that is none":       {good, true, "application/json", 400, "body_not_base64"},
 		"a list":                    {"[]", false, "application/json", 400, "not an object"},
 		"half":                      {good[:10], false, "application/json", 400, "not JSON"},
 		"a member twice":            {`{"email":"a@example.com","email":"b@example.com"}`, false, "application/json", 400, "twice"},
 		"300 KB of nested arrays":   {`{"a":` + strings.Repeat("[", 150_000) + strings.Repeat("]", 150_000) + "}", false, "application/json", 400, "nested deeper"},
 		"just not too long":         {long(spi.MaxBody), false, "application/json", 200, ""},
-		"too long":                  {long(spi.MaxBody + 1), false, "application/json", 413, "1048577 bytes; at most 1048576"},
-		"too long, in base64":       {b64(long(spi.MaxBody + 1)), true, "application/json", 413, "1048577 bytes; at most 1048576"},
+		"too long":                  {long(spi.MaxBody + 1), false, "application/json", 413, `"args":{"bytes":1048577,"most":1048576}`},
+		"too long, in base64":       {b64(long(spi.MaxBody + 1)), true, "application/json", 413, `"args":{"bytes":1048577,"most":1048576}`},
 		"just not, in base64":       {b64(long(spi.MaxBody)), true, "application/json", 200, ""},
 		"a card that is too simple": {`"255934461"`, false, "application/json", 400, "not an object"},
 	} {
@@ -421,7 +421,7 @@ func TestRefusedKey(t *testing.T) {
 	}
 	none := post("")
 	none.Headers = nil
-	if out := invoke(t, h, none); out.StatusCode != 401 || !strings.Contains(out.Body, "no API token") {
+	if out := invoke(t, h, none); out.StatusCode != 401 || !strings.Contains(out.Body, `"code":"key_missing"`) {
 		t.Errorf("%d %s", out.StatusCode, out.Body)
 	}
 }

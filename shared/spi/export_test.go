@@ -1,6 +1,11 @@
 package spi
 
-import "github.com/aws/aws-lambda-go/lambda"
+import (
+	"time"
+
+	"github.com/aws/aws-lambda-go/events"
+	"github.com/aws/aws-lambda-go/lambda"
+)
 
 // The limits of a body, and what every operation goes through.
 const (
@@ -9,10 +14,12 @@ const (
 	Budget   = defaultBudget
 )
 
-var (
-	Answer    = answer
-	ContactID = contactID
-)
+var ContactID = contactID
+
+// Answer is the answer to a shop that has chosen nothing.
+func Answer(value any, err error, now time.Time) events.APIGatewayProxyResponse {
+	return answer(value, err, "", now)
+}
 
 // Handler makes an operation of a test's own a Lambda handler.
 func (e *Edge) Handler(name string, body int, op Operation) lambda.Handler {

@@ -145,7 +145,10 @@ func checkAnswer(t *testing.T, out response) {
 	}
 }
 
-type refusal struct{ Error, Message, Member string }
+type refusal struct {
+	Error, Message, Member, Code string
+	Args                         map[string]any
+}
 
 func failure(t *testing.T, out response) refusal {
 	t.Helper()

@@ -35,7 +35,7 @@ func UnknownRoute(log *slog.Logger, now func() time.Time) lambda.Handler {
 			query = append(query, shapeName(name))
 		}
 		slices.Sort(query)
-		out := answer(nil, fault.New(fault.NotFound, "This connector has no such URL. Check the API URL in Sitoo's settings: it ends in /sitoo."), now())
+		out := answer(nil, fault.Say(fault.NotFound, "no_such_url"), "", now())
 		log.WarnContext(ctx, "done", "operation", "unknown-route", "request", in.RequestContext.RequestID, "outcome", "not_found", "status", out.StatusCode,
 			"duration_ms", time.Since(start).Milliseconds(), "method", shapeName(in.HTTPMethod), "path", shapePath(in.Path), "query", strings.Join(query, ","), "body", shaped, "token", form)
 		return out, nil

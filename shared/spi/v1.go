@@ -28,7 +28,7 @@ func (e *Edge) ContactFind(c *customer.Service, b *bonus.Service) lambda.Handler
 		if err != nil {
 			return nil, err
 		}
-		found, ok, err := c.Find(ctx, r.Rule, r.Account.ID, typed(r.Query["key"]))
+		found, ok, err := c.Find(ctx, r.Rule, r.Account, typed(r.Query["key"]))
 		if err != nil {
 			return nil, err
 		}
@@ -79,10 +79,15 @@ func (e *Edge) ContactAdd(c *customer.Service) lambda.Handler {
 		if err != nil {
 			return nil, err
 		}
-		id, err := c.Add(ctx, r.Rule, r.Account.ID, in)
+		id, known, err := c.Add(ctx, r.Rule, r.Account, in, r.ID)
 		if err != nil {
 			return nil, err
 		}
+		customer := "new"
+		if known {
+			customer = "known"
+		}
+		r.Note("contact", id, "customer", customer)
 		return strconv.FormatInt(id, 10), nil
 	})
 }
@@ -98,7 +103,8 @@ func (e *Edge) ContactUpdate(c *customer.Service) lambda.Handler {
 		if err != nil {
 			return nil, err
 		}
-		if err := c.Update(ctx, r.Rule, r.Account.ID, id, in); err != nil {
+		r.Note("contact", id)
+		if err := c.Update(ctx, r.Rule, r.Account, id, in, r.ID); err != nil {
 			return nil, err
 		}
 		return strconv.FormatInt(id, 10), nil
@@ -200,7 +206,7 @@ func (e *Edge) OrderReceive(queue worker.Sender, ledger order.Ledger) lambda.Han
 			if fault.KindOf(err) == fault.TooLarge {
 				return nil, err
 			}
-			return nil, fault.Wrap(fault.Unavailable, err, "The order could not be queued. It must be sent again.")
+			return nil, fault.Say(fault.Unavailable, "order_not_queued").With(err)
 		}
 		note, cancel := context.WithTimeout(ctx, ledgerPatience)
 		defer cancel()
@@ -218,7 +224,7 @@ func flagOf(r *Request, name string) (bool, error) {
 	case "true", "1":
 		return true, nil
 	}
-	return false, fault.Bad(name, "is not a yes or no, true or false is expected")
+	return false, fault.SayBad(name, "yes_or_no")
 }
 
 // members are the text members that a contact of SPI v1 and the domain share,

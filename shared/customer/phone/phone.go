@@ -7,35 +7,85 @@ import (
 	"strings"
 
 	"github.com/nyaruka/phonenumbers"
+
+	"sitoo-rule/shared/customer/typed"
 )
 
 // maxLength is more than any spelling of a number needs; E.164 has 15 digits.
 const maxLength = 40
 
 // Parser returns a function that turns a phone number in any usual spelling
-// into E.164. Numbers without a country code are read as dialled in country
-// (ISO 3166, such as "SE"). ok is false for what is not a valid number; letters
-// and extensions are refused, since they never identify a person. Safe for
-// concurrent use.
-func Parser(country string) func(raw string) (e164 string, ok bool) {
-	return func(raw string) (string, bool) {
-		raw = strings.TrimSpace(raw)
-		if raw == "" || len(raw) > maxLength {
+// into E.164. Numbers without a country code are read as dialled in the first of
+// countries (ISO 3166, such as "SE"; "" for home), or in home if none is given,
+// and in the others where they do not fit there. ok is false for what is no phone
+// number; letters and extensions are refused, since they never identify a person.
+// Safe for concurrent use.
+//
+// A number is taken if the numbering plans know it. They are behind the times,
+// so one is taken as well that is possible and written with its country code, or
+// possible and as long as a mobile number of the first country: 078 is a range of
+// Swedish mobiles that the library does not know.
+func Parser(home string) func(raw string, countries ...string) (e164 string, ok bool) {
+	return func(raw string, countries ...string) (string, bool) {
+		clean, ok := dialled(raw)
+		if !ok {
 			return "", false
 		}
-		for i, r := range raw {
-			switch {
-			case r >= '0' && r <= '9', strings.ContainsRune(" -()./\u00a0\u2010\u2011\u2012\u2013\u202f", r):
-			case r == '+' && i == 0:
-			default:
-				return "", false
+		first := home
+		if len(countries) > 0 && countries[0] != "" {
+			first = countries[0]
+		}
+		countries = append([]string{first}, countries...)
+		for _, country := range countries {
+			if n, err := phonenumbers.Parse(clean, strings.ToUpper(country)); err == nil && country != "" && n.GetExtension() == "" && phonenumbers.IsValidNumber(n) {
+				return phonenumbers.Format(n, phonenumbers.E164), true
 			}
 		}
-		// The library knows all of these marks but the narrow space.
-		n, err := phonenumbers.Parse(strings.ReplaceAll(raw, "\u202f", " "), country)
-		if err != nil || !phonenumbers.IsValidNumber(n) || n.GetExtension() != "" {
+		return possible(typed.Digits(clean), strings.HasPrefix(clean, "+"), strings.ToUpper(first))
+	}
+}
+
+// possible reads a number that no numbering plan knows: with a country code, or
+// as it is dialled in a country, if it is as long as a mobile number there.
+func possible(digits string, plus bool, country string) (e164 string, ok bool) {
+	rest, abroad := strings.CutPrefix(digits, "00")
+	if plus || abroad {
+		n, err := phonenumbers.Parse("+"+rest, "")
+		if err != nil || !phonenumbers.IsPossibleNumber(n) {
 			return "", false
 		}
 		return phonenumbers.Format(n, phonenumbers.E164), true
 	}
+	example := phonenumbers.GetExampleNumberForType(country, phonenumbers.MOBILE)
+	n, err := phonenumbers.Parse(digits, country)
+	if example == nil || err != nil || !phonenumbers.IsPossibleNumber(n) {
+		return "", false
+	}
+	as := phonenumbers.GetNationalSignificantNumber(example)
+	number := phonenumbers.GetNationalSignificantNumber(n)
+	// Where numbers are dialled with a 0 first, nine digits without it are no
+	// phone number: a contact's id, perhaps.
+	trunk := strings.HasPrefix(phonenumbers.Format(example, phonenumbers.NATIONAL), "0")
+	if len(number) != len(as) || trunk && digits != "0"+number {
+		return "", false
+	}
+	return phonenumbers.Format(n, phonenumbers.E164), true
+}
+
+// dialled returns what was written in the characters that the library reads;
+// ok is false if there are others, such as letters.
+func dialled(raw string) (clean string, ok bool) {
+	clean = typed.Phone(raw)
+	if clean == "" || len(clean) > maxLength {
+		return "", false
+	}
+	for i, r := range clean {
+		switch {
+		case r >= '0' && r <= '9', strings.ContainsRune(" -()./", r):
+		case r == '+' && i == 0:
+		default:
+			return "", false
+		}
+	}
+	return clean, true
 }

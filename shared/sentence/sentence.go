@@ -1,0 +1,69 @@
+// Package sentence is the one catalogue of what the product says to cashiers
+// and merchants, in Swedish and in English. A sentence is known by its code, and
+// may have arguments; who shows it, at the edge or on a page, renders it in the
+// reader's language.
+package sentence
+
+import (
+	"fmt"
+	"slices"
+	"strings"
+)
+
+// The languages that every sentence is written in.
+const (
+	Swedish = "sv"
+	English = "en"
+)
+
+// Args are the arguments of a sentence, by name. They are never personal, never
+// secret, and made of JSON's plain types.
+type Args map[string]any
+
+// Text returns the sentence of a code in a language, Swedish unless it is
+// English that is asked for. ok is false for a code that is not in the catalogue.
+func Text(language, code string, args Args) (text string, ok bool) {
+	words, ok := catalogue[code]
+	if !ok {
+		return "", false
+	}
+	text = words.sv
+	if language == English {
+		text = words.en
+	}
+	if !strings.Contains(text, "{") {
+		return text, true
+	}
+	replace := make([]string, 0, 2*len(args))
+	for name, v := range args {
+		value := fmt.Sprint(v)
+		if label, known := labels[value]; known && (name == Field || name == What) {
+			if value = label.sv; language == English {
+				value = label.en
+			}
+		}
+		replace = append(replace, "{"+name+"}", value)
+	}
+	return strings.NewReplacer(replace...).Replace(text), true
+}
+
+// Field is the argument that names a member of what was sent; a sentence has the
+// words for it that a cashier sees in the form.
+const Field = "field"
+
+// What is the argument that says whether a sentence is about a bonus check
+// ("bonuscheck") or a promotion ("promotion").
+const What = "what"
+
+// Codes returns every code, in alphabetical order.
+func Codes() []string {
+	list := make([]string, 0, len(catalogue))
+	for code := range catalogue {
+		list = append(list, code)
+	}
+	slices.Sort(list)
+	return list
+}
+
+// words are one text in every language.
+type words struct{ sv, en string }
