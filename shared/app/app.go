@@ -318,12 +318,21 @@ func OrderWorker(p Parts) lambda.Handler {
 		},
 	}
 	return edge.Handler("order-worker", func(ctx context.Context, d *worker.Delivery) error {
-		m, id, r, err := w.Work(ctx, d.Body, d.Attempt)
-		d.Note("account", m.Account, "order", id, "request", m.Request)
-		if !m.Received.IsZero() { // one posted by hand may not say
-			d.Note("waited_ms", p.Now().Sub(m.Received).Milliseconds())
+		done, err := w.Work(ctx, d.Body, d.Attempt)
+		d.Note("account", done.Account, "order", done.ID, "request", done.Request)
+		if done.State != "" {
+			d.Note("state", done.State, "reason", done.Reason)
 		}
-		if r != nil {
+		if len(done.Unread) > 0 {
+			d.Note("unread", done.Unread)
+		}
+		if done.Omitted > 0 {
+			d.Note("omitted", done.Omitted)
+		}
+		if !done.Received.IsZero() { // one posted by hand may not say
+			d.Note("waited_ms", p.Now().Sub(done.Received).Milliseconds())
+		}
+		if r := done.Session; r != nil {
 			u := r.Usage()
 			d.Note("rule_requests", r.Calls(), "rule_used", u.Used, "rule_errors_percent", u.ErrorsShare)
 		}

@@ -799,7 +799,7 @@ func (t *task) call(ctx context.Context, orders []*old) (err error) {
 	mine := slices.DeleteFunc(slices.Clone(orders), func(o *old) bool { return !o.mine })
 	slices.SortFunc(mine, func(a, b *old) int { return cmp.Compare(a.ID, b.ID) })
 	for _, o := range mine {
-		o.fields = order.Entry(o.Order)
+		o.fields = order.Entry(o.Order, t.account.Settings.Language)
 	}
 	groups := [][]*old{mine}
 	for rounds := 0; len(groups) > 0; {

@@ -1,6 +1,7 @@
 package order
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -54,7 +55,7 @@ type Person struct {
 // cashier had found, the email address, the phone number. ok is false for an
 // anonymous order.
 func PersonOf(o sitoo.Order) (p Person, ok bool) {
-	if id, err := strconv.ParseInt(strings.TrimSpace(o.Additional["customcrm-contactid"]), 10, 64); err == nil && id > 0 {
+	if id, ok := sitoo.Whole(o.Additional["customcrm-contactid"]); ok && id > 0 {
 		p.ContactID = id
 	}
 	p.Email, _ = customer.NormaliseEmail(o.Email)
@@ -62,6 +63,33 @@ func PersonOf(o sitoo.Order) (p Person, ok bool) {
 		p.Phone = o.Phone
 	}
 	return p, p.ContactID != 0 || p.Email != "" || p.Phone != ""
+}
+
+// Unnamed says why an order that names a customer does so in vain, "" if it
+// names none at all. It is asked of an order of which PersonOf knows nobody.
+func Unnamed(o sitoo.Order) string {
+	var what []string
+	if strings.TrimSpace(o.Additional["customcrm-contactid"]) != "" {
+		what = append(what, "its contact id is no number of Rule's")
+	}
+	switch email := strings.TrimSpace(o.Email); {
+	case strings.Count(email, "@") > 1:
+		what = append(what, "its email address is not one address")
+	case email != "":
+		what = append(what, "its email address is none that mail could be sent to")
+	}
+	if strings.TrimSpace(o.Phone) != "" {
+		what = append(what, "its phone number is a personal number")
+	}
+	for _, name := range []string{"email", "phone", "additionaldata"} {
+		if slices.Contains(o.Unread, name) {
+			what = append(what, "its "+name+" cannot be read")
+		}
+	}
+	if len(what) == 0 {
+		return ""
+	}
+	return "the order's customer cannot be told: " + strings.Join(what, ", ")
 }
 
 // Completed reports whether an order is one that the customer has made, and if
@@ -136,6 +164,14 @@ type Mode struct {
 	Subscriber int64
 	// Who is by what Rule knows Subscriber, zero if only by id.
 	Who customer.Key
+	// Told, if set, is told in which state the ledger has the order now, and why.
+	Told func(s State, reason string)
+}
+
+func (m Mode) tell(s State, reason string) {
+	if m.Told != nil {
+		m.Told(s, reason)
+	}
 }
 
 // Live is how an order comes from the till.
@@ -164,6 +200,7 @@ func (d *Deliverer) deliver(ctx context.Context, a account.Account, r *rule.Sess
 		return fmt.Errorf("claim order: %w", err)
 	}
 	if !claim.Mine {
+		m.tell(claim.State, claim.Reason)
 		if claim.State == Working {
 			// A backfill holds an order for longer than it takes it, as a rule.
 			return &fault.Error{Kind: fault.Busy, Message: "Another attempt is at work on this order.", RetryAt: earlier(claim.Lease.Add(time.Second), d.Now().Add(lookAgain))}
@@ -185,6 +222,7 @@ func (d *Deliverer) deliver(ctx context.Context, a account.Account, r *rule.Sess
 			reason = m.By + ": " + reason
 		}
 	}
+	m.tell(state, reason)
 	// The attempt's own time may be used up; the ledger must hear of it still.
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), 3*time.Second)
 	defer cancel()
@@ -263,9 +301,9 @@ func (d *Deliverer) write(ctx context.Context, a account.Account, r *rule.Sessio
 	}
 	p, ok := PersonOf(o)
 	if !ok {
-		return false, skip{"the order names no customer"}
+		return false, skip{cmp.Or(Unnamed(o), "the order names no customer")}
 	}
-	entry := Entry(o)
+	entry := Entry(o, a.Settings.Language)
 	found := false
 	sub := claim.Subscriber
 	var have rule.Entry
