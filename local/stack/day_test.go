@@ -242,7 +242,7 @@ func TestEveryFieldThereAndBack(t *testing.T) {
 			"discount": "10.00", "roundoff": "0.10", "productcount": "2", "names": `["Merino Sweater","Wool Socks"]`, "skus": `["SW-100-M","SO-200-39"]`,
 			"productgroups": `["Common Goods"]`, "payments": `["Cash"]`, "vouchers": `["10% off"]`, "bonuschecks": `["bc-1"]`,
 			"products": `[{"name":"Merino Sweater","sku":"SW-100-M","attributes":"Color: Navy, Size: M","quantity":"1","price":"799.00","discount":"0.00","vat":"25","total":"799.00"},{"name":"Wool Socks","sku":"SO-200-39","attributes":"","quantity":"1","price":"89.90","discount":"10.00","vat":"25","total":"79.90","note":"rabatt"}]`,
-			"vatrows": `[{"rate":"25","net":"703.12","vat":"175.78","total":"878.90"}]`, "paymentrows": `[{"name":"Cash","amount":"879.00"}]`,
+			"vatrows":  `[{"rate":"25","net":"703.12","vat":"175.78","total":"878.90"}]`, "paymentrows": `[{"name":"Cash","amount":"879.00"}]`,
 		}
 		if diff := cmp.Diff(wantValues, gotValues); diff != "" {
 			t.Errorf("values of the entry: %s", diff)

@@ -406,7 +406,7 @@ func TestNaughtyStrings(t *testing.T) {
 		o := map[string]any{
 			"orderid": id, "orderdate": 1772442000, "moneytotal_gross_all": "10.00", "namefirst": s, "company": s, "comment": s, "deliverytypename": s,
 			"additionaldata": map[string]any{"customcrm-contactid": "255934461", "store-name": s, "pos-receiptid": s, "pos-timezone": s, s: s},
-			"orderitems":     []any{map[string]any{"productname": s, "sku": s, "productattributes": s, "quantity": 1, "unitlabel": s, "vouchername": s, "moneyitemtotal_net": "8.00", "moneyitemtotal_vat": "2.00", "additionaldata": map[string]any{"product-group-name": s, "customcrm-promotionid": s}}},
+			"orderitems":     []any{map[string]any{"productname": s, "sku": s, "productattributes": s, "quantity": 1, "unitlabel": s, "vouchername": s, "moneyitemtotal_net": "8.00", "moneyitemtotal_vat": "2.00", "additionaldata": map[string]any{"product-group-name": s}}},
 			"payments":       []any{map[string]any{"name": s, "moneyamount": "10.00", "cardissuer": s}},
 		}
 		if a := r.call("POST", "/transactions", o); a.Status != http.StatusOK {
@@ -457,3 +457,104 @@ func naughty(t *testing.T) []string {
 	return list
 }
 
+// lastOrder is the day of a customer's latest purchase, as Rule has it.
+func (r *rig) lastOrder(subscriber int64) (day, kind string) {
+	for _, e := range r.rule.Entries(key, subscriber, "Sitoo-Contact") {
+		for _, f := range e.Fields {
+			if f.Name == "lastorderdate" {
+				day, kind = f.Value, f.Type
+			}
+		}
+	}
+	return day, kind
+}
+
+// The day of the latest purchase is a date in Rule, whatever order comes last,
+// and costs no request but for an account's first.
+func TestLastOrderDate(t *testing.T) {
+	t.Parallel()
+	r := newRig(t, options{seeded: true})
+	const day = 24 * 3600
+	sell := func(id int64, days int64, change func(map[string]any)) []string {
+		before := len(r.routes())
+		r.want(r.call("POST", "/transactions", sale(id, func(o map[string]any) {
+			of("255934461")(o)
+			o["orderdate"] = 1772442000 - days*day
+			if change != nil {
+				change(o)
+			}
+		})), 200)
+		r.drain()
+		return r.routes()[before:]
+	}
+	sell(1, 3, nil)
+	if got, kind := r.lastOrder(firstCustomer); got != "2026-02-27" || kind != "date" {
+		t.Errorf("after the first order %q, of type %q", got, kind)
+	}
+	for _, c := range []struct {
+		id, days int64
+		change   func(map[string]any)
+		want     string
+	}{
+		{2, 0, nil, "2026-03-02"},
+		{3, 400, nil, "2026-03-02"},
+		{4, 10, nil, "2026-03-02"},
+		{5, 0, func(o map[string]any) {
+			o["orderdate"] = 1772442000 + 15*3600
+			o["additionaldata"].(map[string]any)["pos-timezone"] = "Asia/Tokyo"
+		}, "2026-03-03"},
+		{6, -2, func(o map[string]any) { o["creditorderid"] = 2; o["moneytotal_gross_all"] = "-5.00" }, "2026-03-03"},
+	} {
+		routes := sell(c.id, c.days, c.change)
+		if got, _ := r.lastOrder(firstCustomer); got != c.want {
+			t.Errorf("after order %d: %q, want %q", c.id, got, c.want)
+		}
+		if most := 2; len(routes) > most {
+			t.Errorf("order %d took %v", c.id, routes)
+		}
+	}
+	card := r.want(r.call("GET", "/contacts/255934461", nil), 200).(map[string]any)
+	if card["namefirst"] != "Kund" {
+		t.Errorf("card %v", card)
+	}
+}
+
+// A return that comes before its sale gives the check back when the sale comes,
+// whoever it names.
+func TestReturnBeforeItsSale(t *testing.T) {
+	t.Parallel()
+	for name, who := range map[string]func(map[string]any){
+		"the customer":    of("255934464"),
+		"nobody":          func(map[string]any) {},
+		"another":         of("255934461"),
+		"by email":        func(o map[string]any) { o["email"] = "kund.ny@example.com" },
+		"twice delivered": of("255934464"),
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			r := newRig(t, options{seeded: true})
+			back := sale(700002, func(o map[string]any) {
+				who(o)
+				o["creditorderid"] = 700001
+				o["moneytotal_gross_all"] = "-500.00"
+				o["orderitems"] = []any{map[string]any{"orderitemid": 0, "sku": "A", "quantity": -1, "vatvalue": 25, "moneyitemtotal_net": "-320.00", "moneyitemtotal_vat": "-80.00"}}
+			})
+			r.want(r.call("POST", "/transactions", back), 200)
+			if name == "twice delivered" {
+				r.want(r.call("POST", "/transactions", back), 200)
+			}
+			r.drain()
+			r.want(r.call("POST", "/transactions", sale(700001, func(o map[string]any) {
+				of("255934464")(o)
+				o["orderitems"] = []any{map[string]any{
+					"orderitemid": 0, "sku": "A", "quantity": 1, "vatvalue": 25, "moneyitemtotal_net": "320.00", "moneyitemtotal_vat": "80.00", "moneydiscount": "80.00",
+					"additionaldata": map[string]any{"customcrm-bonuscheckid": hundred},
+				}}
+			})), 200)
+			r.drain()
+			if got := r.shown()[hundred]; got != "100.00" {
+				t.Errorf("the card shows %q, want the whole check", got)
+			}
+		})
+	}
+}

@@ -47,3 +47,9 @@ func (s *Service) Expected(ctx context.Context, account string, order int64) ([]
 	}
 	return b.Early, nil
 }
+
+// LatestOrder notes the day of an order of the customer's, such as 2026-03-02, and
+// returns the latest that was noted; "" notes nothing. It may be repeated.
+func (s *Service) LatestOrder(ctx context.Context, k Key, day string) (string, error) {
+	return s.Store.Latest(ctx, k, day)
+}

@@ -127,6 +127,9 @@ type Bonus interface {
 	// not known, and Expected returns what it kept. Expect may be repeated.
 	Expect(ctx context.Context, account string, g bonus.GivesBack) error
 	Expected(ctx context.Context, account string, order int64) ([]bonus.GivesBack, error)
+	// LatestOrder notes the day of a customer's order and returns the latest that
+	// was noted; "" notes nothing. It may be repeated.
+	LatestOrder(ctx context.Context, k bonus.Key, day string) (string, error)
 }
 
 // count keeps count of the bonus checks that an order used or gives back. It is

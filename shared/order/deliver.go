@@ -20,7 +20,7 @@ import (
 
 // SchemaVersion is the version of the fields that Declare brings into Rule. It
 // is raised when a field is added.
-const SchemaVersion = 1
+const SchemaVersion = 2
 
 // Lease is how long one attempt owns an order. It is longer than the worker
 // function may run (30 s), so that an attempt whose lease is over is dead, and
@@ -313,17 +313,27 @@ func (d *Deliverer) write(ctx context.Context, a account.Account, r *rule.Sessio
 			return true, err
 		}
 	}
+	var latest []rule.Field // the day of the latest order, as it was written
 	if !found {
-		if sub, uncertain, err = d.append(ctx, a, r, p, o, entry, claim, m); err != nil {
+		if sub, latest, uncertain, err = d.append(ctx, a, r, p, o, entry, claim, m); err != nil {
 			return uncertain, err
 		}
 	}
 	// What the entry was begun with is its number alone where the account had no
 	// fields yet, now or when an earlier attempt began it.
+	if found {
+		latest = OwnDay(o)
+	}
 	if a.Schema < SchemaVersion || found && have.Values[fieldTotal].Text() == "" {
 		if err := d.fill(ctx, a, r, sub, o.ID, entry); err != nil {
 			return true, err
 		}
+		if latest, err = d.declared(ctx, a, r, sub, o); err != nil {
+			return true, err
+		}
+	}
+	if err := d.Overtaken(ctx, a, r, sub, latest); err != nil {
+		return true, err
 	}
 	if m.Quiet {
 		return false, nil
@@ -342,11 +352,11 @@ func (d *Deliverer) write(ctx context.Context, a account.Account, r *rule.Sessio
 }
 
 // append begins the entry, at whom the order names. uncertain as in write.
-func (d *Deliverer) append(ctx context.Context, a account.Account, r *rule.Session, p Person, o sitoo.Order, entry []rule.Field, claim Claim, m Mode) (sub int64, uncertain bool, err error) {
+func (d *Deliverer) append(ctx context.Context, a account.Account, r *rule.Session, p Person, o sitoo.Order, entry []rule.Field, claim Claim, m Mode) (sub int64, latest []rule.Field, uncertain bool, err error) {
 	if m.Subscriber != 0 {
 		p.ContactID = m.Subscriber
 		if err := mark(ctx, r, m); err != nil {
-			return 0, false, err
+			return 0, nil, false, err
 		}
 	}
 	candidates := []func() (int64, error){}
@@ -364,22 +374,22 @@ func (d *Deliverer) append(ctx context.Context, a account.Account, r *rule.Sessi
 	}
 	for _, who := range candidates {
 		if sub, err = who(); err != nil {
-			return 0, false, err
+			return 0, nil, false, err
 		}
 		if err = d.Ledger.Note(ctx, claim.Key, claim.Attempt, sub, d.Now()); err != nil {
-			return 0, false, fmt.Errorf("note whose entry it is: %w", err)
+			return 0, nil, false, fmt.Errorf("note whose entry it is: %w", err)
 		}
-		err = d.without(ctx, entry, func(fields []rule.Field) error { return r.AppendEntry(ctx, sub, Group, fields) })
+		latest, err = d.begin(ctx, a, r, sub, o, entry)
 		if err == nil || fault.KindOf(err) != fault.NotFound {
-			return sub, rule.Uncertain(err), err
+			return sub, latest, rule.Uncertain(err), err
 		}
 		// The contact has been deleted in Rule since; the order names the
 		// person in other ways, perhaps.
 	}
 	if m.Subscriber != 0 {
-		return 0, false, skip{"the customer was deleted in Rule"}
+		return 0, nil, false, skip{"the customer was deleted in Rule"}
 	}
-	return sub, false, err
+	return sub, nil, false, err
 }
 
 // mark gives a known subscriber the tag that marks everybody we write, quietly,
@@ -417,7 +427,7 @@ func (d *Deliverer) without(ctx context.Context, fields []rule.Field, write func
 func (d *Deliverer) fill(ctx context.Context, a account.Account, r *rule.Session, sub, id int64, entry []rule.Field) error {
 	first := a.Schema < SchemaVersion
 	if first {
-		err := d.without(ctx, slices.Concat(Schema(), customer.Schema()), func(fields []rule.Field) error { return r.Declare(ctx, fields) })
+		err := d.without(ctx, slices.Concat(Schema(), customer.Schema(), []rule.Field{lastOrder("")}), func(fields []rule.Field) error { return r.Declare(ctx, fields) })
 		if err != nil && fault.KindOf(err) != fault.Invalid {
 			return err
 		}
