@@ -260,11 +260,11 @@ func SetupCheck(p Parts) lambda.Handler {
 	return p.edge().SetupCheck(&setup.Check{Now: p.Now, NewID: newID}, people{p, p.directory()}.Shop)
 }
 
-// BackfillWorker is the function backfill-worker. It needs Sitoo, History,
+// BackfillWorker is the function backfill-worker. It needs Ledger, Sitoo, History,
 // Phones, Steps, StepsDelay, OldOrders and DeadLetters.
 func BackfillWorker(p Parts) lambda.Handler {
 	b := &history.Backfill{
-		Jobs: p.History, People: p.History, Directory: people{p, p.directory()}, Steps: p.Steps, Parts: p.OldOrders,
+		Jobs: p.History, People: p.History, Directory: people{p, p.directory()}, Steps: p.Steps, Parts: p.OldOrders, Ledger: p.Ledger,
 		Phones: p.Phones, Log: p.Log, Now: p.Now, NewID: rand.Text, Part: p.PartSize, Ahead: p.PartsAhead,
 	}
 	edge := &worker.Edge{

@@ -31,6 +31,7 @@ import (
 	"sitoo-rule/shared/customer/phone"
 	"sitoo-rule/shared/fault"
 	"sitoo-rule/shared/history"
+	"sitoo-rule/shared/order"
 	"sitoo-rule/shared/rule"
 	"sitoo-rule/shared/sitoo"
 	"sitoo-rule/shared/worker"
@@ -43,6 +44,7 @@ var errGone = errors.New("the process is gone")
 // which the process can be killed: nothing it tries has an effect from then on.
 // It lives in a synctest bubble, where time passes by itself.
 type office struct {
+	ledger memory.Ledger
 	*testing.T
 	sitoo    *fakesitoo.Server
 	rule     *fakerule.Server
@@ -233,7 +235,8 @@ func newOffice(t *testing.T, o fakesitoo.Options, ro fakerule.Options) *office {
 	}
 	steps := sender{x, "step", &x.queue}
 	x.backfill = &history.Backfill{
-		Jobs: x.store, People: x.store, Steps: steps, Parts: sender{x, "part", &x.parts},
+		Ledger: &x.ledger,
+		Jobs:   x.store, People: x.store, Steps: steps, Parts: sender{x, "part", &x.parts},
 		Phones: phone.Parser("SE"), Log: slog.New(slog.NewTextHandler(io.Discard, nil)), Now: time.Now, NewID: newID, Pages: 1,
 		Directory: directory{
 			x,
@@ -1204,7 +1207,7 @@ func TestBackfillOddOrders(t *testing.T) {
 		add := o.add
 		add(6, `"customerref":"one"`)
 		add(7, `"customerref":"`+noise(1_060_000)+`"`)
-		add(8, `"moneytotal_gross_all":"much"`)
+		add(8, `"orderdate":"i tisdags"`)
 		add(9, `"company":"one","company":"two"`)
 		add(10, `"phone":"saknas","email":""`)
 		want[10] = history.NoCustomer
@@ -1239,7 +1242,7 @@ func TestBackfillOddOrders(t *testing.T) {
 		}
 		for _, want := range []string{
 			`msg="an order is too large to be brought over" account=` + shopAccount + ` job=` + j.ID + ` order=7 bytes=10`,
-			`msg="an order of Sitoo's cannot be read" account=` + shopAccount + ` job=` + j.ID + ` order=8 member=moneytotal_gross_all`,
+			`msg="an order of Sitoo's cannot be read" account=` + shopAccount + ` job=` + j.ID + ` order=8 member=orderdate`,
 		} {
 			if strings.Count(log.String(), want) != 1 {
 				t.Errorf("the log has %d times %s:\n%s", strings.Count(log.String(), want), want, log)
@@ -1255,7 +1258,7 @@ func TestBackfillLosesMany(t *testing.T) {
 		o := newOffice(t, fakesitoo.Options{MaxNum: 40}, fakerule.Options{})
 		const many = history.MaxLost + 30
 		for id := range many {
-			o.add(1000+id, `"moneytotal_gross_all":"much"`)
+			o.add(1000+id, `"orderdate":"i tisdags"`)
 		}
 		o.post(posted(winterly))
 		o.run()
@@ -1488,5 +1491,34 @@ func TestBackfillForgotten(t *testing.T) {
 			t.Errorf("list %d has %v, %v; %v, %v", j.Lists, known, contacts, err, err2)
 		}
 		o.finish()
+	})
+}
+
+// A dry run says what is missing, and not what is in Rule already, whoever
+// brought it.
+func TestDryRunAsksTheLedger(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		o := newOffice(t, fakesitoo.Options{}, fakerule.Options{})
+		for id := 1; id <= 5; id++ {
+			o.add(id, `"customerref":"x"`)
+		}
+		for id, s := range map[int64]order.State{1: order.Sent, 2: order.Sent, 3: order.Waiting, 4: order.Failed} {
+			k := order.Key{Account: shopAccount, Order: id}
+			if _, err := o.ledger.Claim(t.Context(), k, "a", time.Now(), time.Minute); err != nil {
+				t.Fatal(err)
+			}
+			if err := o.ledger.Finish(t.Context(), k, "a", s, "", false, time.Now()); err != nil {
+				t.Fatal(err)
+			}
+		}
+		o.post(posted(strings.TrimSuffix(winterly, "}") + `,"dryrun":true}`))
+		if errs := o.run(); errs != nil {
+			t.Errorf("errors %v", errs)
+		}
+		st := o.finish()
+		if st.Matched != 2 || st.Already != 2 || st.Skipped[history.OnItsWay] != 1 || len(o.parts) != 0 || st.Read != 5 {
+			t.Errorf("status %+v", st)
+		}
 	})
 }
