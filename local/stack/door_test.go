@@ -558,3 +558,37 @@ func TestReturnBeforeItsSale(t *testing.T) {
 		})
 	}
 }
+
+// A date that is none refuses no registration.
+func TestZeroBirthday(t *testing.T) {
+	t.Parallel()
+	r := newRig(t, options{seeded: true})
+	for i, zero := range []string{"0001-01-01T00:00:00Z", "0000-00-00", "0000-00-00 00:00:00", "-0001-11-30T00:00:00+0100", "0"} {
+		id := r.want(r.call("POST", "/contacts", map[string]any{"email": fmt.Sprintf("ny%d@example.com", i), "birthday": zero}), 200).(string)
+		if card := r.want(r.call("GET", "/contacts/"+id, nil), 200).(map[string]any); card["birthday"] != "" {
+			t.Errorf("%s: birthday %v", zero, card["birthday"])
+		}
+	}
+}
+
+// The hour that comes twice in October shows as the instant that it was.
+func TestOctober(t *testing.T) {
+	t.Parallel()
+	r := newRig(t, options{seeded: true})
+	r.clock.Advance(time.Unix(1792900000, 0).Sub(r.clock.Now()))
+	for id, at := range map[int64]int64{1: 1792886400 + 1800, 2: 1792886400 + 5400} {
+		r.want(r.call("POST", "/transactions", sale(id, func(o map[string]any) { of("255934464")(o); o["orderdate"] = at })), 200)
+	}
+	r.drain()
+	list := r.want(r.call("GET", "/contacts/255934464/transactions", nil), 200).([]any)
+	got := []string{}
+	for _, v := range list {
+		got = append(got, fmt.Sprint(v.(map[string]any)["transactionid"], " ", v.(map[string]any)["date"]))
+	}
+	if len(got) < 2 || got[0] != "2 2026-10-25T01:30:00Z" || got[1] != "1 2026-10-25T00:30:00Z" {
+		t.Errorf("the card shows %v", got)
+	}
+	for _, id := range []int64{1, 2} {
+		r.has(r.entry(id), map[string]string{"orderdate": "2026-10-25 02:30:00"})
+	}
+}
