@@ -7,5 +7,5 @@ import (
 )
 
 func main() {
-	app.Start(app.BackfillWorker, app.WithAccounts, app.WithSitoo, app.WithHistory, app.WithBackfillQueue, app.WithBackfillDeadLetters, app.WithHistoryQueue, app.WithPhones(phone.Parser))
+	app.Start(app.BackfillWorker, app.WithAccounts, app.WithSitoo, app.WithHistory, app.WithBackfillQueue, app.WithBackfillDeadLetters, app.WithHistoryQueue, app.WithLedger, app.WithPhones(phone.Parser))
 }

@@ -2,6 +2,8 @@
 package main
 
 import (
+	_ "time/tzdata" // of the tills: Lambda's image has none
+
 	"sitoo-rule/shared/app"
 	"sitoo-rule/shared/customer/phone"
 )

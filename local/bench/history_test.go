@@ -158,7 +158,7 @@ func oneByOne(b *testing.B, w *simulation.World) float64 {
 			if err != nil {
 				b.Fatal(err)
 			}
-			if err := s.AppendEntry(ctx, sub.ID, order.Group, order.Entry(o)); err != nil {
+			if err := s.AppendEntry(ctx, sub.ID, order.Group, order.Entry(o, "")); err != nil {
 				b.Fatal(err)
 			}
 			done++

@@ -51,6 +51,34 @@ func Bonus(t *testing.T, open func(t *testing.T) bonus.Store) {
 		}
 	}
 
+	t.Run("the day of the latest order never goes back, and is no book", func(t *testing.T) {
+		t.Parallel()
+		s, k := open(t), newKey()
+		for _, step := range []struct{ day, want string }{{"", ""}, {"2026-03-02", "2026-03-02"}, {"2024-09-27", "2026-03-02"}, {"", "2026-03-02"}, {"2026-03-02", "2026-03-02"}, {"2026-03-03", "2026-03-03"}} {
+			if got, err := s.Latest(t.Context(), k, step.day); err != nil || got != step.want {
+				t.Errorf("after %q the latest is %q, %v; want %q", step.day, got, err, step.want)
+			}
+		}
+		if diff := cmp.Diff(bonus.Book{}, get(t, s, k)); diff != "" {
+			t.Errorf("it made a book: %s", diff)
+		}
+		put(t, s, k, full())
+		if got, err := s.Latest(t.Context(), k, "2026-03-04"); err != nil || got != "2026-03-04" {
+			t.Errorf("beside a book the latest is %q, %v", got, err)
+		}
+		b := get(t, s, k)
+		if b.Rev != 1 || len(b.Entries) != len(full().Entries) {
+			t.Errorf("the book has become %+v", b)
+		}
+		put(t, s, k, b)
+		if got, err := s.Latest(t.Context(), k, ""); err != nil || got != "2026-03-04" {
+			t.Errorf("a book was put, and the latest is %q, %v", got, err)
+		}
+		if other, err := s.Latest(t.Context(), newKey(), ""); err != nil || other != "" {
+			t.Errorf("another customer's is %q, %v", other, err)
+		}
+	})
+
 	t.Run("a customer without a book", func(t *testing.T) {
 		t.Parallel()
 		s, k := open(t), newKey()

@@ -299,6 +299,11 @@ func (a *actor) Get(ctx context.Context, k bonus.Key) (b bonus.Book, err error) 
 	return b, err
 }
 
+// Latest is no step of a book.
+func (a *actor) Latest(ctx context.Context, k bonus.Key, day string) (string, error) {
+	return a.store.Latest(ctx, k, day)
+}
+
 func (a *actor) Put(ctx context.Context, k bonus.Key, b bonus.Book) error {
 	return a.around("put", func() error { return a.store.Put(ctx, k, b) })
 }

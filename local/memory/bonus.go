@@ -22,7 +22,8 @@ type Bonus struct {
 	Fail func(op string) error
 
 	core
-	books map[bonus.Key]page
+	books  map[bonus.Key]page
+	latest map[bonus.Key]string
 }
 
 // page is a Book as it is kept: as JSON, so that what comes back is what comes
@@ -76,4 +77,23 @@ func (s *Bonus) Put(ctx context.Context, k bonus.Key, b bonus.Book) error {
 		return fmt.Errorf("put book of subscriber %d of account %s: %w", k.Subscriber, k.Account, err)
 	}
 	return nil
+}
+
+// Latest notes the day of an order of the customer's and returns the latest that
+// was noted.
+func (s *Bonus) Latest(ctx context.Context, k bonus.Key, day string) (latest string, err error) {
+	err = s.do(ctx, s.Fail, "Latest", func() error {
+		if s.latest == nil {
+			s.latest = make(map[bonus.Key]string)
+		}
+		if day > s.latest[k] {
+			s.latest[k] = day
+		}
+		latest = s.latest[k]
+		return nil
+	})
+	if err != nil {
+		return "", fmt.Errorf("note latest order in book of subscriber %d of account %s: %w", k.Subscriber, k.Account, err)
+	}
+	return latest, nil
 }

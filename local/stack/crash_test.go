@@ -268,7 +268,7 @@ func check(t *testing.T, r *rig, when string, id int64, tag string) {
 			if s.ID != rec.Subscriber {
 				t.Errorf("%s: the entry is at subscriber %d, the ledger says %d", when, s.ID, rec.Subscriber)
 			}
-			if e.Value("total") != "879.00" || e.Value("products") == "" || e.Value("orderdate") != "2024-09-27 12:40:00" {
+			if e.Value("total") != "879.00" || e.Value("products") == "" || e.Value("orderdate") != "2026-03-02 08:00:00" {
 				t.Errorf("%s: the entry is not whole: %+v", when, e)
 			}
 			if !slices.Contains(s.Tags, tag) || !slices.Contains(s.Tags, "Sitoo") {

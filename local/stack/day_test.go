@@ -77,7 +77,7 @@ func playDay(t *testing.T, r *rig, settle func()) {
 	refund := sale(210502, func(o map[string]any) {
 		of(id)(o)
 		o["creditorderid"] = 210334
-		o["orderdate"] = 1728036000
+		o["orderdate"] = 1772438400
 		for _, m := range []string{"moneyfinal_net", "moneyfinal_vat", "moneytotal_gross_all"} {
 			o[m] = "-100.00"
 		}
@@ -89,8 +89,8 @@ func playDay(t *testing.T, r *rig, settle func()) {
 	// 5. The card shows them, newest first, and Rule has started the automations.
 	list := r.want(r.call("GET", "/contacts/"+id+"/transactions", nil), 200).([]any)
 	want := []any{
-		map[string]any{"transactionid": "210502", "receiptid": "SII000000150000420871", "date": "2024-10-04T10:00:00Z", "storename": "Example Concept Store", "currencycode": "SEK", "total": "-100.00"},
-		map[string]any{"transactionid": "210334", "receiptid": "SII000000150000420871", "date": "2024-09-27T10:40:00Z", "storename": "Example Concept Store", "currencycode": "SEK", "total": "879.00"},
+		map[string]any{"transactionid": "210502", "receiptid": "SII000000150000420871", "date": "2026-03-02T08:00:00Z", "storename": "Example Concept Store", "currencycode": "SEK", "total": "-100.00"},
+		map[string]any{"transactionid": "210334", "receiptid": "SII000000150000420871", "date": "2026-03-02T07:00:00Z", "storename": "Example Concept Store", "currencycode": "SEK", "total": "879.00"},
 	}
 	rows := []any{
 		map[string]any{"productname": "Merino Sweater", "sku": "SW-100-M", "quantity": "1", "total": "799.00"},
@@ -229,7 +229,7 @@ func TestEveryFieldThereAndBack(t *testing.T) {
 		}
 		wantTypes := map[string]string{}
 		for _, f := range order.Schema() {
-			if f.Name != "productsomitted" { // only where something was cut
+			if f.Name != "productsomitted" && f.Name != "salestax" { // only where there is one
 				wantTypes[f.Name] = string(f.Type)
 			}
 		}
@@ -237,11 +237,12 @@ func TestEveryFieldThereAndBack(t *testing.T) {
 			t.Errorf("types of the entry: %s", diff)
 		}
 		wantValues := map[string]string{
-			"orderid": "210335", "receiptid": "SII000000150000420871", "orderdate": "2024-09-27 12:40:00", "ordertype": "return", "originalorderid": "7",
+			"orderid": "210335", "receiptid": "SII000000150000420871", "orderdate": "2026-03-02 08:00:00", "orderdateutc": "2026-03-02T07:00:00Z", "ordertype": "return", "originalorderid": "7",
 			"storename": "Example Concept Store", "storeexternalid": "200", "currencycode": "SEK", "total": "879.00", "totalnet": "703.12", "totalvat": "175.78",
 			"discount": "10.00", "roundoff": "0.10", "productcount": "2", "names": `["Merino Sweater","Wool Socks"]`, "skus": `["SW-100-M","SO-200-39"]`,
 			"productgroups": `["Common Goods"]`, "payments": `["Cash"]`, "vouchers": `["10% off"]`, "bonuschecks": `["bc-1"]`,
-			"products": `[{"name":"Merino Sweater","sku":"SW-100-M","attributes":"Color: Navy, Size: M","quantity":"1","price":"799.00","discount":"0.00","vat":"25","total":"799.00"},{"name":"Wool Socks","sku":"SO-200-39","attributes":"","quantity":"1","price":"89.90","discount":"10.00","vat":"25","total":"79.90"}]`,
+			"products": `[{"name":"Merino Sweater","sku":"SW-100-M","attributes":"Color: Navy, Size: M","quantity":"1","price":"799.00","discount":"0.00","vat":"25","total":"799.00"},{"name":"Wool Socks","sku":"SO-200-39","attributes":"","quantity":"1","price":"89.90","discount":"10.00","vat":"25","total":"79.90","note":"rabatt"}]`,
+			"vatrows":  `[{"rate":"25","net":"703.12","vat":"175.78","total":"878.90"}]`, "paymentrows": `[{"name":"Cash","amount":"879.00"}]`,
 		}
 		if diff := cmp.Diff(wantValues, gotValues); diff != "" {
 			t.Errorf("values of the entry: %s", diff)
@@ -455,7 +456,6 @@ func TestIgnoredOrders(t *testing.T) {
 	for name, change := range map[string]func(map[string]any){
 		"anonymous":           nil,
 		"only a name":         func(o map[string]any) { o["namefirst"] = "Kund" },
-		"contact of another":  func(o map[string]any) { of("c0ffee00-0000-4000-8000-000000000001")(o) },
 		"open":                func(o map[string]any) { of("255934461")(o); o["orderstateid"] = 0 },
 		"cancelled":           func(o map[string]any) { of("255934461")(o); o["orderstateid"] = "20" },
 		"abandoned":           func(o map[string]any) { of("255934461")(o); o["orderstateid"] = -1 },
@@ -463,7 +463,6 @@ func TestIgnoredOrders(t *testing.T) {
 		"parked":              func(o map[string]any) { of("255934461")(o); o["ordertypeid"] = 110 },
 		"payment failed":      func(o map[string]any) { of("255934461")(o); o["paymentstateid"] = 40 },
 		"payment cancelled":   func(o map[string]any) { of("255934461")(o); o["paymentstateid"] = 30 },
-		"email that is none":  func(o map[string]any) { o["email"] = "kund(at)example" },
 		"additional data off": func(o map[string]any) { o["additionaldata"] = []any{} },
 	} {
 		got := r.want(r.call("POST", "/transactions", sale(500000, change)), 200).(map[string]any)

@@ -282,7 +282,7 @@ func sale(id int64, change func(o map[string]any)) map[string]any {
 	o := map[string]any{
 		"orderid": id, "eshopid": 1, "creditorderid": nil, "email": "", "phone": "", "namefirst": "", "namelast": "", "personalid": "19121212-1212",
 		"moneyfinal_net": "703.12", "moneyfinal_vat": "175.78", "moneytotal_gross_roundoff": "0.10", "moneytotal_gross_all": "879.00",
-		"orderdate": 1727433600, "orderstateid": 10, "paymentstateid": 20, "ordertypeid": 10, "currencycode": "SEK",
+		"orderdate": 1772434800, "orderstateid": 10, "paymentstateid": 20, "ordertypeid": 10, "currencycode": "SEK",
 		"additionaldata": map[string]any{"pos-receiptid": "SII000000150000420871", "store-name": "Example Concept Store", "store-externalid": "200"},
 		"orderitems": []any{
 			map[string]any{

@@ -306,6 +306,7 @@ func TestActions(t *testing.T) {
 		"BackfillWorker": with(backroom, map[string][]string{
 			"HistoryTable": jobs, "BackfillQueue": append(slices.Clone(polls), "sqs:SendMessage"),
 			"BackfillDeadLetters": {"sqs:SendMessage"}, "HistoryQueue": {"sqs:SendMessage"},
+			"LedgerTable": {"dynamodb:GetItem"}, // for dry runs
 		}),
 		"HistoryWorker": with(backroom, map[string][]string{
 			"HistoryTable": {"dynamodb:GetItem", "dynamodb:PutItem", "dynamodb:Query", "dynamodb:UpdateItem"},

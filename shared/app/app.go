@@ -275,11 +275,11 @@ func SetupCheck(p Parts) lambda.Handler {
 	return p.edge().SetupCheck(&setup.Check{Now: p.Now, NewID: newID}, people{p, p.directory()}.Shop)
 }
 
-// BackfillWorker is the function backfill-worker. It needs Sitoo, History,
+// BackfillWorker is the function backfill-worker. It needs Ledger, Sitoo, History,
 // Phones, Steps, StepsDelay, OldOrders and DeadLetters.
 func BackfillWorker(p Parts) lambda.Handler {
 	b := &history.Backfill{
-		Jobs: p.History, People: p.History, Directory: people{p, p.directory()}, Steps: p.Steps, Parts: p.OldOrders,
+		Jobs: p.History, People: p.History, Directory: people{p, p.directory()}, Steps: p.Steps, Parts: p.OldOrders, Ledger: p.Ledger,
 		Phones: p.Phones, Log: p.Log, Now: p.Now, NewID: rand.Text, Part: p.PartSize, Ahead: p.PartsAhead,
 	}
 	edge := &worker.Edge{
@@ -333,12 +333,21 @@ func OrderWorker(p Parts) lambda.Handler {
 		},
 	}
 	return edge.Handler("order-worker", func(ctx context.Context, d *worker.Delivery) error {
-		m, id, r, err := w.Work(ctx, d.Body, d.Attempt)
-		d.Note("account", m.Account, "order", id, "request", m.Request)
-		if !m.Received.IsZero() { // one posted by hand may not say
-			d.Note("waited_ms", p.Now().Sub(m.Received).Milliseconds())
+		done, err := w.Work(ctx, d.Body, d.Attempt)
+		d.Note("account", done.Account, "order", done.ID, "request", done.Request)
+		if done.State != "" {
+			d.Note("state", done.State, "reason", done.Reason)
 		}
-		if r != nil {
+		if len(done.Unread) > 0 {
+			d.Note("unread", done.Unread)
+		}
+		if done.Omitted > 0 {
+			d.Note("omitted", done.Omitted)
+		}
+		if !done.Received.IsZero() { // one posted by hand may not say
+			d.Note("waited_ms", p.Now().Sub(done.Received).Milliseconds())
+		}
+		if r := done.Session; r != nil {
 			u := r.Usage()
 			d.Note("rule_requests", r.Calls(), "rule_used", u.Used, "rule_errors_percent", u.ErrorsShare)
 		}

@@ -238,6 +238,7 @@ func TestFunctions(t *testing.T) {
 	}
 	withPhones := func(p *app.Parts) { p.Phones = phone.Parser("SE") }
 	withLedger := func(p *app.Parts) { p.Ledger = ledger }
+	withBonus := func(p *app.Parts) { p.Bonus = &memory.Bonus{} }
 	withOrders := func(p *app.Parts) { p.Orders, p.OrdersDelay = orders, orders }
 	withDeadLetters := func(p *app.Parts) { p.DeadLetters = orders }
 
@@ -282,7 +283,7 @@ func TestFunctions(t *testing.T) {
 		{"order-receive", app.OrderReceive, []func(*app.Parts){withAccounts, withOrders, withLedger}, func() any {
 			return request(func(in *events.APIGatewayProxyRequest) { in.Body = purchase })
 		}, `\"status\":\"queued\"`},
-		{"order-worker", app.OrderWorker, []func(*app.Parts){withAccounts, withOrders, withDeadLetters, withLedger, withPhones}, func() any {
+		{"order-worker", app.OrderWorker, []func(*app.Parts){withAccounts, withOrders, withDeadLetters, withLedger, withPhones, withBonus}, func() any {
 			if len(orders.messages) != 1 {
 				t.Fatalf("%d messages were queued, want 1", len(orders.messages))
 			}

@@ -27,6 +27,10 @@ type Store interface {
 	// below this interface, by a transport whose answer was lost, is recognised
 	// and is not ErrChanged. Any other error leaves open whether b was stored.
 	Put(ctx context.Context, k Key, b Book) error
+	// Latest notes the day of an order of the customer's, such as 2026-03-02, and
+	// returns the latest that was noted; "" notes nothing. It may be repeated, and
+	// does not touch the book.
+	Latest(ctx context.Context, k Key, day string) (latest string, err error)
 }
 
 // Import is one file of bonus checks on its way to Rule.

@@ -258,6 +258,9 @@ func normaliseText(m Member, k kind, raw string, phones Phones) (string, error) 
 		}
 		return strings.ToUpper(v), nil
 	case date:
+		if zeroDate(v) {
+			return "", nil
+		}
 		t, ok := parseDate(v)
 		if !ok {
 			return "", fault.SayBad(name, "date_wrong")
@@ -285,6 +288,17 @@ func parseDate(v string) (time.Time, bool) {
 		}
 	}
 	return time.Time{}, false
+}
+
+// zeroDate reports whether a date is what programs write for none: 0, the year 0
+// of a database, the year 1, or the year -1 that PHP makes of year 0.
+func zeroDate(v string) bool {
+	for _, none := range []string{"0000-", "0001-01-01", "-0001-"} {
+		if strings.HasPrefix(v, none) {
+			return true
+		}
+	}
+	return strings.Trim(v, "0.") == "" // 0, and 0.0
 }
 
 // The expressions are compiled when they are first used: not every function that

@@ -50,7 +50,6 @@ func TestAddRefuses(t *testing.T) {
 		"a country, not ours": {mobile(customer.DeliveryCountry, "é"), "delivery_countryid", "two letters"},
 		"a birthday":          {mobile(customer.Birthday, "i maj"), "birthday", "1986-05-15"},
 		"a day that is none":  {mobile(customer.Birthday, "1986-02-30"), "birthday", "1986-05-15"},
-		"a year that is none": {mobile(customer.Birthday, "0001-01-01T00:00:00Z"), "birthday", "1986-05-15"},
 		"too many consents":   {customer.Contact{Text: texts{customer.Mobile: "0701740605"}, Lists: lists{customer.Consents: make([]string, 101)}}, "acceptedconsents", "at most 100"},
 		"a long consent":      {customer.Contact{Text: texts{customer.Mobile: "0701740605"}, Lists: lists{customer.Consents: {strings.Repeat("1", 256)}}}, "acceptedconsents", "at most 255"},
 		"a broken voucher":    {customer.Contact{Text: texts{customer.Mobile: "0701740605"}, Lists: lists{customer.Vouchers: {"VIP", "V\tP"}}}, "voucherpasswords", "control character"},

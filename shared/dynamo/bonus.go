@@ -47,7 +47,7 @@ func (s *Bonus) Get(ctx context.Context, k bonus.Key) (bonus.Book, error) {
 	if err != nil {
 		return bonus.Book{}, wrapBook(awsfault.Wrap(err, "get item"), "get", k)
 	}
-	if len(out.Item) == 0 {
+	if _, kept := out.Item["rev"]; !kept && out.Item["book"] == nil { // nothing, or the day of an order alone
 		return bonus.Book{}, nil
 	}
 	r := reader{item: out.Item}
@@ -85,7 +85,7 @@ func (s *Bonus) Put(ctx context.Context, k bonus.Key, b bonus.Book) error {
 		":now":   moment(time.Now()),
 		":stamp": text(stamp),
 	}
-	condition := "attribute_not_exists(#account)"
+	condition := "attribute_not_exists(#rev)"
 	if b.Rev != 0 {
 		condition = "#rev = :rev"
 		values[":rev"] = number(b.Rev)
@@ -107,6 +107,31 @@ func (s *Bonus) Put(ctx context.Context, k bonus.Key, b bonus.Book) error {
 		return wrapBook(bonus.ErrChanged, "put", k)
 	}
 	return wrapBook(awsfault.Wrap(err, "update item"), "put", k)
+}
+
+// Latest notes the day of an order of the customer's and returns the latest that
+// was noted.
+func (s *Bonus) Latest(ctx context.Context, k bonus.Key, day string) (string, error) {
+	const update, condition = "SET #latest = :day", "attribute_not_exists(#latest) OR #latest < :day"
+	if day == "" {
+		out, err := s.client.GetItem(ctx, &dynamodb.GetItemInput{TableName: aws.String(s.table), Key: bookKey(k), ConsistentRead: aws.Bool(true)})
+		if err != nil {
+			return "", wrapBook(awsfault.Wrap(err, "get item"), "read latest order in", k)
+		}
+		r := reader{item: out.Item}
+		return r.text("latest"), wrapBook(r.err, "read latest order in", k)
+	}
+	_, err := s.client.UpdateItem(ctx, &dynamodb.UpdateItemInput{
+		TableName: aws.String(s.table), Key: bookKey(k),
+		UpdateExpression: aws.String(update), ConditionExpression: aws.String(condition),
+		ExpressionAttributeNames: names(update, condition), ExpressionAttributeValues: item{":day": text(day)},
+		ReturnValuesOnConditionCheckFailure: types.ReturnValuesOnConditionCheckFailureAllOld,
+	})
+	if there, ok := refused(err); ok {
+		r := reader{item: there}
+		return r.text("latest"), wrapBook(r.err, "note latest order in", k)
+	}
+	return day, wrapBook(awsfault.Wrap(err, "update item"), "note latest order in", k)
 }
 
 func bookKey(k bonus.Key) item {

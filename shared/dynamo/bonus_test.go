@@ -73,7 +73,7 @@ func TestBonusItem(t *testing.T) {
 			condition string
 			values    item
 		}{
-			{"attribute_not_exists(#account)", item{":next": n("1")}},
+			{"attribute_not_exists(#rev)", item{":next": n("1")}},
 			{"#rev = :rev", item{":next": n("8"), ":rev": n("7")}},
 		} {
 			in := got[i]

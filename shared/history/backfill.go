@@ -104,9 +104,13 @@ type Backfill struct {
 	Directory Directory
 	Steps     worker.Sender // the queue that Work's messages come from
 	Parts     worker.Sender // the history worker's
-	Phones    customer.Phones
-	Log       *slog.Logger
-	Now       func() time.Time
+	// Ledger says what a dry run would find in Rule; it is only read.
+	Ledger interface {
+		Get(ctx context.Context, k order.Key) (r order.Record, ok bool, err error)
+	}
+	Phones customer.Phones
+	Log    *slog.Logger
+	Now    func() time.Time
 	// NewID returns an id that no other part has.
 	NewID func() string
 	// Pages is how many pages of Sitoo's are read, at the most, before what was
@@ -620,6 +624,7 @@ func keyOf(s rule.Subscriber) (k customer.Key) {
 type found struct {
 	orders  []dated // to be queued
 	read    int
+	already int // of a dry run: in Rule, the ledger says
 	skipped map[string]int
 	months  map[string]Month
 	open    []int64
@@ -875,7 +880,11 @@ func (r *run) missing(ctx context.Context, f *found, ids []int64, orders []sitoo
 // page is read again, and what is queued twice is written once.
 func (r *run) queue(ctx context.Context, f found, also func(j *Job)) error {
 	var parts []string
-	if !r.job.DryRun {
+	if r.job.DryRun {
+		if err := r.there(ctx, &f); err != nil {
+			return err
+		}
+	} else {
 		for rest, most := f.orders, r.most(); len(rest) > 0; {
 			n, size := 0, 0
 			for n < len(rest) && n < most && (n == 0 || size+len(rest[n].raw) <= maxPartSize) {
@@ -910,6 +919,7 @@ func (r *run) queue(ctx context.Context, f found, also func(j *Job)) error {
 	return r.commit(ctx, func(j *Job) {
 		j.Read += f.read
 		j.Matched += len(f.orders)
+		j.Already += f.already
 		for why, n := range f.skipped {
 			j.Skipped[why] += n
 		}
@@ -921,6 +931,7 @@ func (r *run) queue(ctx context.Context, f found, also func(j *Job)) error {
 			sum := j.Months[month]
 			sum.Sitoo += m.Sitoo
 			sum.Skipped += m.Skipped
+			sum.Written += m.Written
 			j.Months[month] = sum
 		}
 		j.Parts = append(j.Parts, parts...)

@@ -113,8 +113,11 @@ type Job struct {
 	Parts []string `json:"parts,omitempty"`
 	// Read counts orders read from Sitoo, Skipped those that are not queued, by
 	// reason, and Months all of them by month of their order date.
-	Read    int              `json:"read"`
-	Matched int              `json:"matched"` // queued to be written
+	Read    int `json:"read"`
+	Matched int `json:"matched"` // queued to be written, or in a dry run to be
+	// Already counts those that the ledger has as sent, in a dry run: else the parts
+	// do.
+	Already int              `json:"already,omitempty"`
 	Skipped map[string]int   `json:"skipped,omitempty"`
 	Months  map[string]Month `json:"months,omitempty"`
 	// Lost are the ids of orders that were to be brought over and cannot be, by

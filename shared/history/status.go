@@ -161,7 +161,7 @@ func (d *Desk) Status(ctx context.Context, account, id string) (Status, error) {
 func (d *Desk) status(ctx context.Context, j Job) (Status, error) {
 	st := Status{
 		State: j.State, ID: j.ID, Account: j.Account, Run: j.Run, Phase: j.Phase, Reason: j.Reason, Until: j.Until,
-		Orders: j.Orders, DryRun: j.DryRun, Customers: "known", Listed: j.People, Read: j.Read, Matched: j.Matched,
+		Orders: j.Orders, DryRun: j.DryRun, Customers: "known", Listed: j.People, Read: j.Read, Matched: j.Matched, Already: j.Already,
 		Counted: j.Counted, Skipped: maps.Clone(j.Skipped), Lost: failureList(j.Lost), Since: j.Created, Last: j.Updated, Ended: j.Ended,
 	}
 	if j.Create {

@@ -320,7 +320,8 @@ type old struct {
 	who     customer.Key // by what Rule knows the customer, zero if only by id
 	contact int64        // Rule's id as the till knew it, 0 if it did not
 	sub     int64        // Rule's id of the customer, 0 while unknown
-	fields  []rule.Field // of its entry
+	fields  []rule.Field // of its entry, and latest
+	latest  []rule.Field // the day of the customer's latest order
 	mine    bool         // held in the ledger by this delivery
 	doubt   bool         // an earlier call may have written it
 	maybe   bool         // whether it is held is not known
@@ -798,8 +799,15 @@ func (t *task) call(ctx context.Context, orders []*old) (err error) {
 	}
 	mine := slices.DeleteFunc(slices.Clone(orders), func(o *old) bool { return !o.mine })
 	slices.SortFunc(mine, func(a, b *old) int { return cmp.Compare(a.ID, b.ID) })
-	for _, o := range mine {
-		o.fields = order.Entry(o.Order)
+	err = t.each(mine, func(o *old) (err error) {
+		o.fields = order.Entry(o.Order, t.account.Settings.Language)
+		if o.latest, err = t.Deliverer.Latest(ctx, t.account, o.sub, o.Order); err == nil {
+			o.fields = append(o.fields, o.latest...)
+		}
+		return err
+	})
+	if err != nil {
+		return errors.Join(err, t.free(ctx, mine))
 	}
 	groups := [][]*old{mine}
 	for rounds := 0; len(groups) > 0; {
@@ -1128,6 +1136,13 @@ func (t *task) sent(ctx context.Context, orders []*old) error {
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), 20*time.Second)
 	defer cancel()
 	return t.each(orders, func(o *old) error {
+		if o.latest == nil {
+			o.latest = order.OwnDay(o.Order)
+		}
+		if err := t.Deliverer.Overtaken(ctx, t.account, t.rule, o.sub, o.latest); err != nil {
+			// The customer's next order writes the day once more.
+			t.Log.WarnContext(ctx, "the day of a customer's latest order may be an older one", "account", t.account.ID, "order", o.ID, "error", err)
+		}
 		o.mine = false // if the ledger does not hear of it, it stays held: it may not be freed as if nothing were
 		if err := t.Ledger.Finish(ctx, o.claim.Key, t.attempt, order.Sent, by(t.m.Job), false, t.Now()); err != nil {
 			return fmt.Errorf("note that order is sent: %w", err)

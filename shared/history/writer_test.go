@@ -1140,7 +1140,7 @@ func TestWriterResend(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if err := s.AppendEntry(t.Context(), firstCustomer+1, order.Group, order.Entry(o)); err != nil {
+	if err := s.AppendEntry(t.Context(), firstCustomer+1, order.Group, order.Entry(o, "")); err != nil {
 		t.Fatal(err)
 	}
 	body := r.body("p1", byMail(1, 1), byMail(2, 2), byMail(3, 3), sale(4, map[string]any{"email": "ny@example.com"}))

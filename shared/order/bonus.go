@@ -35,22 +35,22 @@ func Original(o sitoo.Order) int64 {
 	if o.CreditID > 0 {
 		return o.CreditID
 	}
-	id, err := strconv.ParseInt(strings.TrimSpace(o.Additional["pos-originalsales-orderid"]), 10, 64)
-	if err != nil || id < 0 {
+	id, ok := sitoo.Whole(o.Additional["pos-originalsales-orderid"])
+	if !ok || id < 0 {
 		return 0
 	}
 	return id
 }
 
-// grossDiscount returns a row's discount, VAT included. Sitoo's is net, and per
+// grossDiscount returns a row's discount, VAT included, in the currency's unit. Sitoo's is net, and per
 // unit: of what is weighed per kilogram, however many bags the quantity counts.
-func grossDiscount(i sitoo.Item) decimal.Decimal {
+func grossDiscount(i sitoo.Item, decimals int32) decimal.Decimal {
 	units := i.Units
 	if units.IsZero() {
 		units = i.Quantity
 	}
 	gross := decimal.NewFromInt(1).Add(i.VATPercent.Div(hundred))
-	return i.Discount.Mul(units).Mul(gross).Round(2)
+	return i.Discount.Mul(units).Mul(gross).Round(decimals)
 }
 
 // Proofs returns the bonus checks and promotions that an order was discounted
@@ -63,7 +63,7 @@ func Proofs(o sitoo.Order) []bonus.Proof {
 		if id == "" {
 			return
 		}
-		row := bonus.Row{ID: i.ID, Quantity: i.Quantity, Amount: decimal.Max(grossDiscount(i), decimal.Zero)}
+		row := bonus.Row{ID: i.ID, Quantity: i.Quantity, Amount: decimal.Max(grossDiscount(i, sitoo.Decimals(o.Currency)), decimal.Zero)}
 		for n := range list {
 			if p := &list[n]; p.Kind == k && p.ID == id {
 				p.Rows = append(p.Rows, row)
@@ -123,24 +123,21 @@ type Bonus interface {
 	// Return gives back what an order had used, or if it is early, what the order
 	// will turn out to have used. It may be repeated.
 	Return(ctx context.Context, r *rule.Session, k bonus.Key, g bonus.GivesBack, early bool, request string) error
+	// Expect keeps a return of an order that has not come, or whose customer is
+	// not known, and Expected returns what it kept. Expect may be repeated.
+	Expect(ctx context.Context, account string, g bonus.GivesBack) error
+	Expected(ctx context.Context, account string, order int64) ([]bonus.GivesBack, error)
+	// LatestOrder notes the day of a customer's order and returns the latest that
+	// was noted; "" notes nothing. It may be repeated.
+	LatestOrder(ctx context.Context, k bonus.Key, day string) (string, error)
 }
 
 // count keeps count of the bonus checks that an order used or gives back. It is
 // done before the order goes to Rule, so that an order which is done there is
 // done here as well; it may be repeated.
 func (d *Deliverer) count(ctx context.Context, r *rule.Session, account string, o sitoo.Order, attempt string) error {
-	if proofs := Proofs(o); len(proofs) > 0 {
-		sub, err := d.whose(ctx, r, o)
-		switch {
-		case err != nil:
-			return err
-		case sub == 0:
-			d.Log.WarnContext(ctx, "an order used a bonus check, and names no customer who is in Rule", "account", account, "order", o.ID)
-		default:
-			if err := d.Bonus.Prove(ctx, r, bonus.Key{Account: account, Subscriber: sub}, proofs, attempt); err != nil {
-				return fmt.Errorf("count used bonus checks: %w", err)
-			}
-		}
+	if err := d.countUses(ctx, r, account, o, attempt); err != nil {
+		return err
 	}
 	original := Original(o)
 	g, returns := givesBack(o)
@@ -149,10 +146,58 @@ func (d *Deliverer) count(ctx context.Context, r *rule.Session, account string, 
 	}
 	// The customer of the original order is asked for in the ledger: a return may
 	// name another one, or nobody.
-	rec, known, err := d.Ledger.Get(ctx, Key{Account: account, Order: original})
+	k := Key{Account: account, Order: original}
+	rec, known, err := d.Ledger.Get(ctx, k)
 	if err != nil {
 		return fmt.Errorf("look up the order that is returned: %w", err)
 	}
+	if !known || rec.State == Failed || rec.State == Skipped {
+		if err := d.Bonus.Expect(ctx, account, g); err != nil {
+			return err
+		}
+		// It may have come while the return was kept.
+		if rec, known, err = d.Ledger.Get(ctx, k); err != nil {
+			return fmt.Errorf("look up the order that is returned: %w", err)
+		}
+	}
+	rec.Account = account // of an unknown one too
+	return d.giveBack(ctx, r, o, g, rec, known, attempt)
+}
+
+// countUses notes what an order used, and gives back what returns that came
+// before it have taken back of that.
+func (d *Deliverer) countUses(ctx context.Context, r *rule.Session, account string, o sitoo.Order, attempt string) error {
+	proofs := Proofs(o)
+	if len(proofs) == 0 {
+		return nil
+	}
+	sub, err := d.whose(ctx, r, o)
+	if err != nil {
+		return err
+	}
+	if sub == 0 {
+		d.Log.WarnContext(ctx, "an order used a bonus check, and names no customer who is in Rule", "account", account, "order", o.ID)
+		return nil
+	}
+	k := bonus.Key{Account: account, Subscriber: sub}
+	if err := d.Bonus.Prove(ctx, r, k, proofs, attempt); err != nil {
+		return fmt.Errorf("count used bonus checks: %w", err)
+	}
+	before, err := d.Bonus.Expected(ctx, account, o.ID)
+	if err != nil {
+		return err
+	}
+	for _, g := range before {
+		if err := d.Bonus.Return(ctx, r, k, g, false, attempt); err != nil {
+			return fmt.Errorf("give back bonus checks: %w", err)
+		}
+	}
+	return nil
+}
+
+// giveBack gives back what the order that is returned had used, as far as that is
+// known.
+func (d *Deliverer) giveBack(ctx context.Context, r *rule.Session, o sitoo.Order, g bonus.GivesBack, rec Record, known bool, attempt string) error {
 	// What an order on its way has used is not known yet; whose it is, is noted
 	// right after it has proved that.
 	early := known && (rec.State == Queued || rec.State == Working || rec.State == Waiting)
@@ -166,7 +211,7 @@ func (d *Deliverer) count(ctx context.Context, r *rule.Session, account string, 
 			continue
 		}
 		seen[sub] = true
-		if err := d.Bonus.Return(ctx, r, bonus.Key{Account: account, Subscriber: sub}, g, early, attempt); err != nil {
+		if err := d.Bonus.Return(ctx, r, bonus.Key{Account: rec.Account, Subscriber: sub}, g, early, attempt); err != nil {
 			return fmt.Errorf("give back bonus checks: %w", err)
 		}
 	}

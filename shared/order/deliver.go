@@ -1,6 +1,7 @@
 package order
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -19,7 +20,7 @@ import (
 
 // SchemaVersion is the version of the fields that Declare brings into Rule. It
 // is raised when a field is added.
-const SchemaVersion = 1
+const SchemaVersion = 2
 
 // Lease is how long one attempt owns an order. It is longer than the worker
 // function may run (30 s), so that an attempt whose lease is over is dead, and
@@ -58,7 +59,7 @@ type Person struct {
 // cashier had found, the email address, the phone number. ok is false for an
 // anonymous order.
 func PersonOf(o sitoo.Order) (p Person, ok bool) {
-	if id, err := strconv.ParseInt(strings.TrimSpace(o.Additional["customcrm-contactid"]), 10, 64); err == nil && id > 0 {
+	if id, ok := sitoo.Whole(o.Additional["customcrm-contactid"]); ok && id > 0 {
 		p.ContactID = id
 	}
 	p.Email, _ = customer.NormaliseEmail(o.Email)
@@ -66,6 +67,33 @@ func PersonOf(o sitoo.Order) (p Person, ok bool) {
 		p.Phone = o.Phone
 	}
 	return p, p.ContactID != 0 || p.Email != "" || p.Phone != ""
+}
+
+// Unnamed says why an order that names a customer does so in vain, "" if it
+// names none at all. It is asked of an order of which PersonOf knows nobody.
+func Unnamed(o sitoo.Order) string {
+	var what []string
+	if strings.TrimSpace(o.Additional["customcrm-contactid"]) != "" {
+		what = append(what, "its contact id is no number of Rule's")
+	}
+	switch email := strings.TrimSpace(o.Email); {
+	case strings.Count(email, "@") > 1:
+		what = append(what, "its email address is not one address")
+	case email != "":
+		what = append(what, "its email address is none that mail could be sent to")
+	}
+	if strings.TrimSpace(o.Phone) != "" {
+		what = append(what, "its phone number is a personal number")
+	}
+	for _, name := range []string{"email", "phone", "additionaldata"} {
+		if slices.Contains(o.Unread, name) {
+			what = append(what, "its "+name+" cannot be read")
+		}
+	}
+	if len(what) == 0 {
+		return ""
+	}
+	return "the order's customer cannot be told: " + strings.Join(what, ", ")
 }
 
 // Completed reports whether an order is one that the customer has made, and if
@@ -142,6 +170,14 @@ type Mode struct {
 	Subscriber int64
 	// Who is by what Rule knows Subscriber, zero if only by id.
 	Who customer.Key
+	// Told, if set, is told in which state the ledger has the order now, and why.
+	Told func(s State, reason string)
+}
+
+func (m Mode) tell(s State, reason string) {
+	if m.Told != nil {
+		m.Told(s, reason)
+	}
 }
 
 // Live is how an order comes from the till.
@@ -170,6 +206,7 @@ func (d *Deliverer) deliver(ctx context.Context, a account.Account, r *rule.Sess
 		return fmt.Errorf("claim order: %w", err)
 	}
 	if !claim.Mine {
+		m.tell(claim.State, claim.Reason)
 		if claim.State == Working {
 			// A backfill holds an order for longer than it takes it, as a rule.
 			return &fault.Error{Kind: fault.Busy, Message: "Another attempt is at work on this order.", RetryAt: earlier(claim.Lease.Add(time.Second), d.Now().Add(lookAgain))}
@@ -191,6 +228,7 @@ func (d *Deliverer) deliver(ctx context.Context, a account.Account, r *rule.Sess
 			reason = m.By + ": " + reason
 		}
 	}
+	m.tell(state, reason)
 	// The attempt's own time may be used up; the ledger must hear of it still.
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), 3*time.Second)
 	defer cancel()
@@ -269,9 +307,9 @@ func (d *Deliverer) write(ctx context.Context, a account.Account, r *rule.Sessio
 	}
 	p, ok := PersonOf(o)
 	if !ok {
-		return false, skip{"the order names no customer"}
+		return false, skip{cmp.Or(Unnamed(o), "the order names no customer")}
 	}
-	entry := Entry(o)
+	entry := Entry(o, a.Settings.Language)
 	found := false
 	sub := claim.Subscriber
 	var have rule.Entry
@@ -281,20 +319,30 @@ func (d *Deliverer) write(ctx context.Context, a account.Account, r *rule.Sessio
 			return true, err
 		}
 	}
-	tagged := false // known to have the tag that marks everybody we write
+	tagged := false         // known to have the tag that marks everybody we write
+	var latest []rule.Field // the day of the latest order, as it was written
 	if !found {
 		var who whose
-		who, uncertain, err = d.append(ctx, a, r, p, o, entry, claim, m)
+		who, latest, uncertain, err = d.append(ctx, a, r, p, o, entry, claim, m)
 		if sub, tagged = who.id, who.tagged; err != nil {
 			return uncertain, err
 		}
 	}
 	// What the entry was begun with is its number alone where the account had no
 	// fields yet, now or when an earlier attempt began it.
+	if found {
+		latest = OwnDay(o)
+	}
 	if a.Schema < SchemaVersion || found && have.Values[fieldTotal].Text() == "" {
 		if err := d.fill(ctx, a, r, sub, o.ID, entry); err != nil {
 			return true, err
 		}
+		if latest, err = d.declared(ctx, a, r, sub, o); err != nil {
+			return true, err
+		}
+	}
+	if err := d.Overtaken(ctx, a, r, sub, latest); err != nil {
+		return true, err
 	}
 	if m.Quiet {
 		return false, nil
@@ -324,11 +372,11 @@ type whose struct {
 }
 
 // append begins the entry, at whom the order names. uncertain as in write.
-func (d *Deliverer) append(ctx context.Context, a account.Account, r *rule.Session, p Person, o sitoo.Order, entry []rule.Field, claim Claim, m Mode) (sub whose, uncertain bool, err error) {
+func (d *Deliverer) append(ctx context.Context, a account.Account, r *rule.Session, p Person, o sitoo.Order, entry []rule.Field, claim Claim, m Mode) (sub whose, latest []rule.Field, uncertain bool, err error) {
 	if m.Subscriber != 0 {
 		p.ContactID = m.Subscriber
 		if err := mark(ctx, r, m); err != nil {
-			return whose{}, false, err
+			return whose{}, nil, false, err
 		}
 	}
 	candidates := []func() (whose, error){}
@@ -348,22 +396,22 @@ func (d *Deliverer) append(ctx context.Context, a account.Account, r *rule.Sessi
 	}
 	for _, who := range candidates {
 		if sub, err = who(); err != nil {
-			return whose{}, false, err
+			return whose{}, nil, false, err
 		}
 		if err = d.Ledger.Note(ctx, claim.Key, claim.Attempt, sub.id, d.Now()); err != nil {
-			return whose{}, false, fmt.Errorf("note whose entry it is: %w", err)
+			return whose{}, nil, false, fmt.Errorf("note whose entry it is: %w", err)
 		}
-		err = d.without(ctx, entry, func(fields []rule.Field) error { return r.AppendEntry(ctx, sub.id, Group, fields) })
+		latest, err = d.begin(ctx, a, r, sub.id, o, entry)
 		if err == nil || fault.KindOf(err) != fault.NotFound {
-			return sub, rule.Uncertain(err), err
+			return sub, latest, rule.Uncertain(err), err
 		}
 		// The contact has been deleted in Rule since; the order names the
 		// person in other ways, perhaps.
 	}
 	if m.Subscriber != 0 {
-		return whose{}, false, skip{"the customer was deleted in Rule"}
+		return whose{}, nil, false, skip{"the customer was deleted in Rule"}
 	}
-	return sub, false, err
+	return sub, nil, false, err
 }
 
 // mark gives a known subscriber the tag that marks everybody we write, quietly,
@@ -402,7 +450,7 @@ func (d *Deliverer) without(ctx context.Context, fields []rule.Field, write func
 func (d *Deliverer) fill(ctx context.Context, a account.Account, r *rule.Session, sub, id int64, entry []rule.Field) error {
 	first := a.Schema < SchemaVersion
 	if first {
-		err := d.without(ctx, slices.Concat(Schema(), customer.Schema()), func(fields []rule.Field) error { return r.Declare(ctx, fields) })
+		err := d.without(ctx, slices.Concat(Schema(), customer.Schema(), []rule.Field{lastOrder("")}), func(fields []rule.Field) error { return r.Declare(ctx, fields) })
 		if err != nil && fault.KindOf(err) != fault.Invalid {
 			return err
 		}

@@ -28,6 +28,7 @@ const (
 	fieldOrderID  = "orderid"
 	fieldReceipt  = "receiptid"
 	fieldDate     = "orderdate"
+	fieldInstant  = "orderdateutc" // which of the two hours in October it was
 	fieldStore    = "storename"
 	fieldCurrency = "currencycode"
 	fieldTotal    = "total"
@@ -54,17 +55,20 @@ var table = []struct {
 }{
 	{fieldOrderID, rule.Text, func(v *view) any { return strconv.FormatInt(v.ID, 10) }},
 	{fieldReceipt, rule.Text, func(v *view) any { return v.Additional["pos-receiptid"] }},
-	{fieldDate, rule.DateTime, func(v *view) any { return v.Date.In(rule.Stockholm).Format(rule.TimeLayout) }},
+	{fieldDate, rule.DateTime, func(v *view) any { return v.Date.In(sitoo.Zone(v.Additional)).Format(rule.TimeLayout) }},
+	{fieldInstant, rule.Text, func(v *view) any { return v.Date.UTC().Format(time.RFC3339) }},
 	{"ordertype", rule.Text, func(v *view) any { return v.kind }},
 	{"originalorderid", rule.Text, func(v *view) any { return v.original() }},
 	{fieldStore, rule.Text, func(v *view) any { return v.Additional["store-name"] }},
 	{"storeexternalid", rule.Text, func(v *view) any { return v.Additional["store-externalid"] }},
 	{fieldCurrency, rule.Text, func(v *view) any { return v.Currency }},
-	{fieldTotal, rule.Text, func(v *view) any { return money(v.Total) }},
-	{"totalnet", rule.Text, func(v *view) any { return money(v.Net) }},
-	{"totalvat", rule.Text, func(v *view) any { return money(v.VAT) }},
-	{"discount", rule.Text, func(v *view) any { return money(v.discount) }},
-	{"roundoff", rule.Text, func(v *view) any { return money(v.RoundOff) }},
+	{fieldTotal, rule.Text, func(v *view) any { return v.total() }},
+	{"totalnet", rule.Text, func(v *view) any { return v.read("moneyfinal_net", v.Net) }},
+	{"totalvat", rule.Text, func(v *view) any { return v.read("moneyfinal_vat", v.VAT) }},
+	{"discount", rule.Text, func(v *view) any { return v.money(v.discount) }},
+	{"roundoff", rule.Text, func(v *view) any { return v.read("moneytotal_gross_roundoff", v.RoundOff) }},
+	{"salestax", rule.Text, func(v *view) any { return v.salesTax() }},
+	{"vatrows", rule.JSON, func(v *view) any { return v.vatRows() }},
 	{"productcount", rule.Text, func(v *view) any { return v.count.String() }},
 	{fieldProducts, rule.JSON, func(v *view) any { return v.products }},
 	{"productsomitted", rule.Text, func(v *view) any { return v.omitted }},
@@ -72,6 +76,7 @@ var table = []struct {
 	{"skus", rule.Multiple, func(v *view) any { return v.skus }},
 	{"productgroups", rule.Multiple, func(v *view) any { return v.groups }},
 	{"payments", rule.Multiple, func(v *view) any { return v.payments }},
+	{"paymentrows", rule.JSON, func(v *view) any { return v.paymentRows() }},
 	{"vouchers", rule.Multiple, func(v *view) any { return v.vouchers }},
 	{"bonuschecks", rule.Multiple, func(v *view) any { return v.checks }},
 }
@@ -85,83 +90,66 @@ func Schema() []rule.Field {
 	return fields
 }
 
-// Product is one row of the json field products: flat, so that a template in
-// Rule can loop over it. Amounts are strings with two decimals, VAT included
-// except where the name says otherwise.
-type Product struct {
-	Name       string `json:"name"`
-	SKU        string `json:"sku"`
-	Attributes string `json:"attributes"`
-	Quantity   string `json:"quantity"`
-	Price      string `json:"price"`    // per unit, before discount
-	Discount   string `json:"discount"` // of the row
-	VAT        string `json:"vat"`      // percent
-	Total      string `json:"total"`    // of the row
-}
-
 // view is an order as the entry shows it.
 type view struct {
 	sitoo.Order
 	kind     string
+	decimals int32 // of the currency
+	words    words
 	discount decimal.Decimal
 	count    decimal.Decimal
 	rows     []Product
+	charges  []Product // freight and fees
 	products json.RawMessage
 	omitted  string
 
 	names, skus, groups, payments, vouchers, checks []string
 }
 
-// money writes an amount as Rule compares it: dot, two decimals, and no
-// negative zero.
-func money(d decimal.Decimal) string {
-	if d = d.Round(2); d.IsZero() {
-		return "0.00"
-	}
-	return d.StringFixed(2)
-}
-
-var hundred = decimal.NewFromInt(100)
-
 // Kind tells a return from a purchase: it credits an order, or its sum or every
 // row is negative.
 func Kind(o sitoo.Order) string {
 	negative := len(o.Items) > 0 && !slices.ContainsFunc(o.Items, func(i sitoo.Item) bool { return !i.Quantity.IsNegative() })
-	if o.CreditID != 0 || o.Additional["pos-originalsales-orderid"] != "" || o.Total.IsNegative() || negative {
+	if o.CreditID > 0 || credited(o) != "" || o.Total.IsNegative() || negative {
 		return Return
 	}
 	return Purchase
 }
 
 func (v *view) original() string {
-	if v.CreditID != 0 {
+	if v.CreditID > 0 {
 		return strconv.FormatInt(v.CreditID, 10)
 	}
-	return v.Additional["pos-originalsales-orderid"]
+	return credited(v.Order)
 }
 
-func viewOf(o sitoo.Order) *view {
-	v := &view{Order: o, kind: Kind(o)}
+// credited returns the order that a return names in its additional data, ""
+// where that says none: "", "0" and "-1" are no orders.
+func credited(o sitoo.Order) string {
+	s := strings.TrimSpace(o.Additional["pos-originalsales-orderid"])
+	if n, ok := sitoo.Whole(s); ok {
+		if n <= 0 {
+			return ""
+		}
+		return strconv.FormatInt(n, 10)
+	}
+	return s
+}
+
+func viewOf(o sitoo.Order, language string) *view {
+	v := &view{Order: o, kind: Kind(o), decimals: sitoo.Decimals(o.Currency), words: wordsOf(language)}
+	mixed := mixed(o)
 	var names, skus, groups, payments, vouchers, checks distinct
 	for _, i := range o.Items {
-		// Sitoo's per-unit amounts are net; a customer reads gross. The price
-		// before discount follows from the row, so that the row always adds up:
-		// quantity x price - discount = total.
-		total := i.Net.Add(i.VAT)
-		discount := grossDiscount(i)
-		price := decimal.Zero
-		if !i.Quantity.IsZero() {
-			price = total.Add(discount).Div(i.Quantity)
-		}
+		row, discount := v.row(i, mixed)
 		v.discount = v.discount.Add(discount)
 		v.count = v.count.Add(i.Quantity)
-		v.rows = append(v.rows, Product{
-			Name: i.Name, SKU: i.SKU, Attributes: i.Attributes, Quantity: i.Quantity.String(),
-			Price: money(price), Discount: money(discount), VAT: i.VATPercent.String(), Total: money(total),
-		})
-		names.add(i.Name)
-		skus.add(i.SKU)
-		groups.add(i.Additional["product-group-name"])
+		v.rows = append(v.rows, row)
+		if row.Returned == "" { // what an exchange takes back was not bought
+			names.add(i.Name)
+			skus.add(i.SKU)
+			groups.add(i.Additional["product-group-name"])
+		}
 		if i.VoucherName != "" {
 			vouchers.add(i.VoucherName)
 		} else {
@@ -174,6 +162,7 @@ func viewOf(o sitoo.Order) *view {
 	for _, p := range o.Payments {
 		payments.add(p.Name)
 	}
+	v.charges = v.chargeRows()
 	v.names, v.skus, v.groups, v.vouchers = names.list, skus.list, groups.list, vouchers.list
 	v.payments, v.checks = within(payments.list, maxAside), within(checks.list, maxAside)
 	return v
@@ -218,21 +207,21 @@ const budget = rule.MaxGroup - 1000
 // Entry returns the fields of an order's entry, empty ones left out, within
 // Rule's limit for one group. Where the product list does not fit, rows are cut
 // from its end, the lists of names and numbers are cut to the same rows, and
-// productsomitted says how many rows are missing.
-func Entry(o sitoo.Order) []rule.Field {
-	v := viewOf(o)
-	encoded := make([][]byte, len(v.rows))
-	for i, row := range v.rows {
-		encoded[i] = encode(row)
-	}
+// productsomitted says how many rows are missing, with those that could not be
+// queued. Words in it are of the language, Swedish if "".
+func Entry(o sitoo.Order, language string) []rule.Field {
+	v := viewOf(o, language)
+	encoded, charges := encodeAll(v.rows), encodeAll(v.charges)
 	keep := len(encoded)
 	for {
-		v.products = join(encoded[:keep])
+		v.products = join(slices.Concat(encoded[:keep], charges))
+		if missing := len(encoded) - keep + o.Omitted; missing > 0 {
+			v.omitted = fmt.Sprintf("%d of %d", missing, len(encoded)+o.Omitted)
+		}
 		if keep < len(encoded) {
-			v.omitted = fmt.Sprintf("%d of %d", len(encoded)-keep, len(encoded))
 			part := o
 			part.Items = o.Items[:keep]
-			short := viewOf(part)
+			short := viewOf(part, language)
 			v.names, v.skus, v.groups, v.vouchers = short.names, short.skus, short.groups, short.vouchers
 		}
 		fields := make([]rule.Field, 0, len(table))
@@ -279,19 +268,32 @@ func clip(value any) any {
 }
 
 func clipText(s string) string {
-	s = strings.ToValidUTF8(s, "\uFFFD")
+	s = strings.Map(func(r rune) rune {
+		if r < 0x20 && r != '\t' && r != '\n' && r != '\r' || r == 0x7F { // no receipt has any
+			return -1
+		}
+		return r
+	}, strings.ToValidUTF8(s, "\uFFFD"))
 	if utf8.RuneCountInString(s) <= maxValue {
 		return s
 	}
 	return string([]rune(s)[:maxValue-1]) + "…"
 }
 
-func encode(p Product) []byte {
-	p.Name, p.SKU, p.Attributes = clipText(p.Name), clipText(p.SKU), clipText(p.Attributes)
+func encodeAll(rows []Product) [][]byte {
+	list := make([][]byte, len(rows))
+	for i, p := range rows {
+		p.Name, p.SKU, p.Attributes, p.Unit = clipText(p.Name), clipText(p.SKU), clipText(p.Attributes), clipText(p.Unit)
+		list[i] = encode(p)
+	}
+	return list
+}
+
+func encode(v any) []byte {
 	var b bytes.Buffer
 	enc := json.NewEncoder(&b)
 	enc.SetEscapeHTML(false)
-	_ = enc.Encode(p) // a struct of strings always encodes
+	_ = enc.Encode(v) // a struct of strings always encodes
 	return bytes.TrimSpace(b.Bytes())
 }
 
@@ -357,12 +359,17 @@ func boughtOf(e rule.Entry) (b Bought, ok bool) {
 	if err != nil || b.OrderID == "" || len(text(fieldTotal)) > 20 || strings.ContainsAny(text(fieldTotal), "eE") {
 		return Bought{}, false
 	}
-	b.Total = money(total)
+	b.Total = money(total, sitoo.Decimals(b.Currency))
 	at, err := time.ParseInLocation(rule.TimeLayout, text(fieldDate), rule.Stockholm)
 	if err != nil {
 		return Bought{}, false
 	}
 	b.Date = at.UTC()
+	// The instant counts unless the date has been edited by hand since: a till's
+	// clock is at most a day from Sweden's.
+	if instant, err := time.Parse(time.RFC3339, text(fieldInstant)); err == nil && instant.Sub(at).Abs() <= 26*time.Hour {
+		b.Date = instant.UTC()
+	}
 	if raw := e.Values[fieldProducts].JSON(); len(raw) > 0 {
 		var rows []json.RawMessage
 		_ = json.Unmarshal(raw, &rows) // a damaged list: the purchase shows without rows

@@ -78,7 +78,7 @@ func TestEntry(t *testing.T) {
 		enc := json.NewEncoder(&b)
 		enc.SetEscapeHTML(false)
 		enc.SetIndent("", "  ")
-		if err := enc.Encode(values(t, order.Entry(o))); err != nil {
+		if err := enc.Encode(values(t, order.Entry(o, ""))); err != nil {
 			t.Fatal(err)
 		}
 		golden := filepath.Join("testdata", name+"-entry.json")
@@ -110,13 +110,13 @@ func TestSchema(t *testing.T) {
 	o := full()
 	o.Items = append(o.Items, slices.Repeat([]sitoo.Item{{Name: strings.Repeat("x", 900), Quantity: dec("1")}}, 100)...)
 	got := map[string]rule.FieldType{}
-	for _, f := range order.Entry(o) {
+	for _, f := range order.Entry(o, "") {
 		got[f.Name] = f.Type
 	}
 	if diff := cmp.Diff(types, got); diff != "" {
 		t.Errorf("an entry with everything in it: %s", diff)
 	}
-	want := map[string]rule.FieldType{"orderdate": rule.DateTime, "products": rule.JSON, "names": rule.Multiple, "skus": rule.Multiple, "productgroups": rule.Multiple, "payments": rule.Multiple, "vouchers": rule.Multiple, "bonuschecks": rule.Multiple}
+	want := map[string]rule.FieldType{"orderdate": rule.DateTime, "products": rule.JSON, "vatrows": rule.JSON, "paymentrows": rule.JSON, "names": rule.Multiple, "skus": rule.Multiple, "productgroups": rule.Multiple, "payments": rule.Multiple, "vouchers": rule.Multiple, "bonuschecks": rule.Multiple}
 	for name, typ := range types {
 		if want[name] != typ && (want[name] != "" || typ != rule.Text) {
 			t.Errorf("%s has type %s", name, typ)
@@ -127,7 +127,7 @@ func TestSchema(t *testing.T) {
 // full is an order with a value for every field.
 func full() sitoo.Order {
 	return sitoo.Order{
-		ID: 210334, CreditID: 7, Date: time.Unix(1727433600, 0).UTC(), Currency: "SEK", Net: dec("80"), VAT: dec("20"), RoundOff: dec("0.10"), Total: dec("100"),
+		ID: 210334, CreditID: 7, Date: time.Unix(1727433600, 0).UTC(), Currency: "SEK", Net: dec("80"), VAT: dec("20"), RoundOff: dec("0.10"), SalesTax: dec("1"), Total: dec("100"),
 		Additional: map[string]string{"pos-receiptid": "R1", "store-name": "Butik", "store-externalid": "200"},
 		Items: []sitoo.Item{
 			{Name: "Tröja", SKU: "T1", Attributes: "M", Quantity: dec("1"), VATPercent: dec("25"), Net: dec("40"), VAT: dec("10"), VoucherName: "Vår", VoucherCode: "V", Additional: map[string]string{"product-group-name": "Kläder", "customcrm-bonuscheckid": "bc-1"}},
@@ -140,7 +140,7 @@ func full() sitoo.Order {
 // Lists name everything once, in the order of the receipt.
 func TestLists(t *testing.T) {
 	t.Parallel()
-	got := values(t, order.Entry(full()))
+	got := values(t, order.Entry(full(), ""))
 	want := map[string]any{
 		"names": []string{"Tröja"}, "skus": []string{"T1"}, "productgroups": []string{"Kläder"}, "payments": []string{"Kort", "Kontant"},
 		"vouchers": []string{"Vår", "KOD"}, "bonuschecks": []string{"bc-1", "bc-2"},
@@ -156,13 +156,13 @@ func TestLists(t *testing.T) {
 	o := full()
 	o.CreditID = 0
 	o.Additional["pos-originalsales-orderid"] = "210300"
-	if got := values(t, order.Entry(o)); got["originalorderid"] != "210300" || got["ordertype"] != order.Return {
+	if got := values(t, order.Entry(o, "")); got["originalorderid"] != "210300" || got["ordertype"] != order.Return {
 		t.Errorf("a return with a receipt only: %v, %v", got["originalorderid"], got["ordertype"])
 	}
 	// An order with nothing but its number is an entry still.
-	got = values(t, order.Entry(sitoo.Order{ID: 9, Date: time.Unix(0, 0)}))
+	got = values(t, order.Entry(sitoo.Order{ID: 9, Date: time.Unix(0, 0)}, ""))
 	if diff := cmp.Diff(map[string]any{
-		"orderid": "9", "orderdate": "1970-01-01 01:00:00", "ordertype": "purchase", "total": "0.00", "totalnet": "0.00", "totalvat": "0.00", "discount": "0.00", "roundoff": "0.00", "productcount": "0",
+		"orderid": "9", "orderdate": "1970-01-01 01:00:00", "orderdateutc": "1970-01-01T00:00:00Z", "ordertype": "purchase", "total": "0.00", "totalnet": "0.00", "totalvat": "0.00", "discount": "0.00", "roundoff": "0.00", "productcount": "0",
 	}, got); diff != "" {
 		t.Errorf("an order with nothing in it: %s", diff)
 	}
@@ -221,7 +221,7 @@ func TestArithmetic(t *testing.T) {
 		}
 		o.RoundOff = cents(-50, 50).Draw(t, "round-off")
 		o.Total = o.Net.Add(o.VAT).Add(o.RoundOff)
-		entry := values(t, order.Entry(o))
+		entry := values(t, order.Entry(o, ""))
 		for _, name := range []string{"total", "totalnet", "totalvat", "discount", "roundoff"} {
 			if v, _ := entry[name].(string); !amount.MatchString(v) || v == "-0.00" {
 				t.Fatalf("%s is %q", name, v)
@@ -244,6 +244,9 @@ func TestArithmetic(t *testing.T) {
 			q := dec(p.Quantity)
 			sum, discount, count = sum.Add(dec(p.Total)), discount.Add(dec(p.Discount)), count.Add(q)
 			off := q.Mul(dec(p.Price)).Sub(dec(p.Discount)).Sub(dec(p.Total)).Abs()
+			if !q.Mul(dec(p.Price)).Equal(dec(p.Total)) && p.Note == "" {
+				t.Fatalf("row %d: %s x %s is not %s, and it does not say why", n, p.Quantity, p.Price, p.Total)
+			}
 			// The price is rounded to half a cent, once for every unit.
 			if limit := dec("0.005").Mul(q.Abs()); !q.IsZero() && off.GreaterThan(limit) {
 				t.Fatalf("row %d: %s x %s - %s is %s off %s", n, p.Quantity, p.Price, p.Discount, off, p.Total)
@@ -273,23 +276,23 @@ func TestRows(t *testing.T) {
 	}{
 		"one, with a discount": {
 			sitoo.Item{Quantity: dec("1"), VATPercent: dec("25"), Net: dec("63.92"), VAT: dec("15.98"), Discount: dec("8.00")},
-			order.Product{Quantity: "1", Price: "89.90", Discount: "10.00", VAT: "25", Total: "79.90"},
+			order.Product{Quantity: "1", Price: "89.90", Discount: "10.00", VAT: "25", Total: "79.90", Note: "rabatt"},
 		},
 		"three that do not divide": {
 			sitoo.Item{Quantity: dec("3"), VATPercent: dec("25"), Net: dec("80.00"), VAT: dec("20.00")},
-			order.Product{Quantity: "3", Price: "33.33", Discount: "0.00", VAT: "25", Total: "100.00"},
+			order.Product{Quantity: "3", Price: "33.33", Discount: "0.00", VAT: "25", Total: "100.00", Note: "avrundat"},
 		},
 		"a return with its discount": {
 			sitoo.Item{Quantity: dec("-2"), VATPercent: dec("12"), Net: dec("-100.00"), VAT: dec("-12.00"), Discount: dec("10.00")},
-			order.Product{Quantity: "-2", Price: "67.20", Discount: "-22.40", VAT: "12", Total: "-112.00"},
+			order.Product{Quantity: "-2", Price: "67.20", Discount: "-22.40", VAT: "12", Total: "-112.00", Note: "rabatt"},
 		},
 		"by weight":         {sitoo.Item{Quantity: dec("0.250"), VATPercent: dec("12.00"), Net: dec("25"), VAT: dec("3")}, order.Product{Quantity: "0.25", Price: "112.00", Discount: "0.00", VAT: "12", Total: "28.00"}},
-		"nothing of it":     {sitoo.Item{Quantity: dec("0.00"), Net: dec("5"), Discount: dec("3")}, order.Product{Quantity: "0", Price: "0.00", Discount: "0.00", VAT: "0", Total: "5.00"}},
+		"nothing of it":     {sitoo.Item{Quantity: dec("0.00"), Net: dec("5"), Discount: dec("3")}, order.Product{Quantity: "0", Price: "0.00", Discount: "0.00", VAT: "0", Total: "5.00", Note: "antal saknas"}},
 		"for nothing":       {sitoo.Item{Quantity: dec("1"), Net: dec("-0.004"), VAT: dec("0.001")}, order.Product{Quantity: "1", Price: "0.00", Discount: "0.00", VAT: "0", Total: "0.00"}},
 		"a tenth and a bit": {sitoo.Item{Quantity: dec("3"), Net: dec("0.1").Add(dec("0.2"))}, order.Product{Quantity: "3", Price: "0.10", Discount: "0.00", VAT: "0", Total: "0.30"}},
 		"half a cent":       {sitoo.Item{Quantity: dec("1"), Net: dec("0.005")}, order.Product{Quantity: "1", Price: "0.01", Discount: "0.00", VAT: "0", Total: "0.01"}},
 	} {
-		got := products(t, values(t, order.Entry(sitoo.Order{ID: 1, Items: []sitoo.Item{c.in}})))
+		got := products(t, values(t, order.Entry(sitoo.Order{ID: 1, Items: []sitoo.Item{c.in}}, "")))
 		if diff := cmp.Diff([]order.Product{c.want}, got); diff != "" {
 			t.Errorf("%s: %s", name, diff)
 		}
@@ -376,7 +379,7 @@ func TestSize(t *testing.T) {
 		for i := range count.Draw(t, "payments") {
 			o.Payments = append(o.Payments, sitoo.Payment{Name: strconv.Itoa(i) + payment})
 		}
-		entry := values(t, order.Entry(o))
+		entry := values(t, order.Entry(o, ""))
 		if n := size(t, entry); n > rule.MaxGroup {
 			t.Fatalf("the entry may take %d characters, Rule takes %d", n, rule.MaxGroup)
 		}
@@ -416,7 +419,7 @@ func TestTwentyThousandRows(t *testing.T) {
 		n := strconv.Itoa(100_000 + i)
 		o.Items = append(o.Items, sitoo.Item{Name: "Namn " + n, SKU: "SKU-" + n, VoucherCode: "V" + n, Quantity: dec("1"), Net: dec("1"), Additional: map[string]string{"product-group-name": "G" + n, "crm-bonuscheckid": "bc-" + n}})
 	}
-	entry := values(t, order.Entry(o))
+	entry := values(t, order.Entry(o, ""))
 	if n := len(products(t, entry)); n < 200 || entry["productsomitted"] != fmt.Sprintf("%d of 20000", 20_000-n) || entry["productcount"] != "20000" {
 		t.Errorf("%d rows, productsomitted %v, productcount %v", n, entry["productsomitted"], entry["productcount"])
 	}
@@ -456,10 +459,10 @@ func TestExchange(t *testing.T) {
 	entry := values(t, order.Entry(sitoo.Order{
 		ID: 1, Net: dec("80"), VAT: dec("20"), Total: dec("100"),
 		Items: []sitoo.Item{{Name: "Jacka", Quantity: dec("1"), VATPercent: dec("25"), Net: dec("720"), VAT: dec("180"), Discount: dec("80")}, {Name: "Jacka", Quantity: dec("-1"), VATPercent: dec("25"), Net: dec("-640"), VAT: dec("-160"), Discount: dec("160")}},
-	}))
+	}, ""))
 	want := []order.Product{
-		{Name: "Jacka", Quantity: "1", Price: "1000.00", Discount: "100.00", VAT: "25", Total: "900.00"},
-		{Name: "Jacka", Quantity: "-1", Price: "1000.00", Discount: "-200.00", VAT: "25", Total: "-800.00"},
+		{Name: "Jacka", Quantity: "1", Price: "1000.00", Discount: "100.00", VAT: "25", Total: "900.00", Note: "rabatt"},
+		{Name: "Jacka", Quantity: "-1", Price: "1000.00", Discount: "-200.00", VAT: "25", Total: "-800.00", Returned: "true", Note: "rabatt"},
 	}
 	if diff := cmp.Diff(want, products(t, entry)); diff != "" {
 		t.Error(diff)

@@ -6,11 +6,13 @@ import (
 	"encoding/json"
 	"fmt"
 	"io"
+	"slices"
 	"strings"
 	"time"
 	"unicode/utf8"
 
 	"sitoo-rule/shared/fault"
+	"sitoo-rule/shared/sitoo"
 )
 
 // Message is what travels from order-receive to order-worker.
@@ -20,8 +22,11 @@ type Message struct {
 	Received time.Time `json:"received"` // stands in for an order's missing date
 	// Order is Sitoo's order object as it came, less the personal number.
 	Order json.RawMessage `json:"order,omitempty"`
-	// Packed is Order, compressed: long orders would not fit otherwise.
+	// Packed is Order, compressed: long orders would not fit otherwise, and one
+	// that is no JSON could not be carried.
 	Packed []byte `json:"order_gzip,omitempty"`
+	// Omitted is how many rows were cut from Order, see Fit.
+	Omitted int `json:"omitted,omitempty"`
 }
 
 const (
@@ -33,7 +38,22 @@ const (
 	maxMessage = 1<<20 - 4096
 	// maxUnpacked bounds what a message may unpack to.
 	maxUnpacked = 8 << 20
+	// maxQueued is how much of an order is queued, and leastQueued what it is cut
+	// to at the worst, where it does not compress.
+	maxQueued, leastQueued = 2 << 20, 64 << 10
 )
+
+// Fit is Encode for an order of any length: one over 2 MiB, or that the queue
+// does not take, is cut (see sitoo.Lean). omitted is how many rows it lost.
+func (m Message) Fit() (text string, omitted int, err error) {
+	whole := m.Order
+	for limit := maxQueued; ; limit /= 2 {
+		m.Order, m.Omitted = sitoo.Lean(whole, limit)
+		if text, err = m.Encode(); fault.KindOf(err) != fault.TooLarge || limit <= leastQueued {
+			return text, m.Omitted, err
+		}
+	}
+}
 
 // Encode returns the message as the text that is queued. fault.TooLarge if it
 // does not fit the queue.
@@ -61,10 +81,12 @@ func (m Message) Encode() (string, error) {
 	return strings.TrimSpace(b.String()), nil
 }
 
-// plain reports whether a queue takes the text as it is: SQS refuses a few
-// characters.
+// plain reports whether a message takes the order as it is: SQS refuses a few
+// characters, and what is no JSON, or is nested too deep for Go's, is not carried
+// in JSON.
 func plain(b []byte) bool {
-	if !utf8.Valid(b) {
+	const room = "[[[[[[[[]]]]]]]]"
+	if half := len(room) / 2; !utf8.Valid(b) || !json.Valid(slices.Concat([]byte(room[:half]), b, []byte(room[half:]))) {
 		return false
 	}
 	return !strings.ContainsFunc(string(b), func(r rune) bool {

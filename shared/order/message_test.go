@@ -5,6 +5,7 @@ import (
 	"compress/gzip"
 	"encoding/base64"
 	"encoding/json"
+	"fmt"
 	"math/rand/v2"
 	"strings"
 	"testing"
@@ -15,6 +16,7 @@ import (
 
 	"sitoo-rule/shared/fault"
 	"sitoo-rule/shared/order"
+	"sitoo-rule/shared/sitoo"
 )
 
 func message(body string) order.Message {
@@ -104,8 +106,83 @@ func TestMessageTooLarge(t *testing.T) {
 	if fault.KindOf(err) != fault.TooLarge || err == nil || text != "" {
 		t.Errorf("got %d bytes, %v; want TooLarge", len(text), err)
 	}
-	if text, err := message(`{"orderid":`).Encode(); err == nil {
-		t.Errorf("an order that is not JSON was queued as %s", text)
+}
+
+// What is no JSON, or is nested too deep to be carried in JSON, goes round all the
+// same: it is looked at behind the queue.
+func TestMessageOfNoJSON(t *testing.T) {
+	t.Parallel()
+	for _, raw := range []string{
+		`{"orderid":7,"a":`, `{"orderid":7,"a":NaN}`, "{\"orderid\":7,\"a\":\"\xff\"}", `{"orderid":7,"a":` + strings.Repeat("[", 9_995) + strings.Repeat("]", 9_995) + `}`,
+		`{"orderid":7,"a":` + strings.Repeat(`{"a":`, 20_000) + "1" + strings.Repeat("}", 20_001),
+	} {
+		text, err := message(raw).Encode()
+		if err != nil {
+			t.Errorf("%.40s: %v", raw, err)
+			continue
+		}
+		if m, err := order.DecodeMessage(text); err != nil || string(m.Order) != raw {
+			t.Errorf("%.40s comes back as %.40s, %v", raw, m.Order, err)
+		}
+	}
+}
+
+// An order of any length fits: rows are cut, and those that tell of a bonus check
+// stay, as do those that say which row they take back.
+func TestMessageFits(t *testing.T) {
+	t.Parallel()
+	random := rand.New(rand.NewPCG(1, 2))
+	noise := func(n int) string {
+		b := make([]byte, n)
+		for i := range b {
+			b[i] = 'a' + byte(random.UintN(26))
+		}
+		return string(b)
+	}
+	long := func(rows int, name func() string) string {
+		var b strings.Builder
+		b.WriteString(`{"orderid":7,"comment":"` + noise(1000) + `","orderitems":[`)
+		for i := range rows {
+			data := "{}"
+			if i%(rows/10) == rows/10-1 {
+				data = fmt.Sprintf(`{"customcrm-bonuscheckid":"bc-%d","pos-originalsales-orderitemid":"%d"}`, i, i)
+			}
+			fmt.Fprintf(&b, `{"orderitemid":%d,"productname":"%s","quantity":1,"additionaldata":%s},`, i, name(), data)
+		}
+		return strings.TrimSuffix(b.String(), ",") + `],"email":"kund.ett@example.com"}`
+	}
+	for name, c := range map[string]struct {
+		order string
+		rows  int
+		cut   bool
+	}{
+		"short":                   {long(10, func() string { return "Tröja" }), 10, false},
+		"2 MiB of texts":          {long(12_000, func() string { return "Tröja " + strings.Repeat("x", 100) }), 12_000, false},
+		"4 MiB of texts":          {long(12_000, func() string { return "Tröja " + strings.Repeat("x", 300) }), 12_000, true},
+		"does not compress":       {long(4_000, func() string { return noise(500) }), 4_000, true},
+		"more rows than receipts": {long(25_000, func() string { return "x" }), 25_000, true},
+		"one text of 3 MiB":       {`{"orderid":7,"email":"kund.ett@example.com","comment":"` + noise(3<<20) + `","orderitems":[` + strings.Repeat(`{"additionaldata":{"crm-bonuscheckid":"bc-1"}},`, 9) + `{"additionaldata":{"crm-bonuscheckid":"bc-2"}}]}`, 10, false},
+	} {
+		text, omitted, err := message(c.order).Fit()
+		if err != nil || len(text) > 1<<20 {
+			t.Errorf("%s: %d bytes, %v", name, len(text), err)
+			continue
+		}
+		m, err := order.DecodeMessage(text)
+		if err != nil || m.Omitted != omitted || omitted > 0 != c.cut || len(m.Order) > 2<<20+64<<10 && !strings.Contains(name, "2 MiB") {
+			t.Errorf("%s: %d omitted of %d, order of %d bytes, %v", name, omitted, m.Omitted, len(m.Order), err)
+			continue
+		}
+		o, err := sitoo.DecodeOrder(m.Order)
+		proofs := 0
+		for _, i := range o.Items {
+			if i.Additional["customcrm-bonuscheckid"] != "" || i.Additional["crm-bonuscheckid"] != "" {
+				proofs++
+			}
+		}
+		if err != nil || o.ID != 7 || o.Email != "kund.ett@example.com" || len(o.Items)+omitted != c.rows || proofs != 10 {
+			t.Errorf("%s: order %d with %d rows and %d omitted of %d, %d tell of checks, %v", name, o.ID, len(o.Items), omitted, c.rows, proofs, err)
+		}
 	}
 }
 

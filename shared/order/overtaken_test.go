@@ -160,7 +160,7 @@ func TestOvertakenByALargeCall(t *testing.T) {
 			r.pass(wait)
 			if arrives && i == 3 {
 				s := r.Rule.Session(fakerule.DefaultKey, time.Time{}, nil)
-				if err := s.AppendEntry(t.Context(), sold, order.Group, order.Entry(o)); err != nil {
+				if err := s.AppendEntry(t.Context(), sold, order.Group, order.Entry(o, "")); err != nil {
 					t.Fatal(err)
 				}
 			}

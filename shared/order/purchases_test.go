@@ -27,7 +27,7 @@ func entry(values map[string]string) rule.Entry {
 func back(t *testing.T, o sitoo.Order) rule.Entry {
 	t.Helper()
 	e := rule.Entry{ID: "1", Group: order.Group, Values: map[string]rule.Value{}}
-	for _, f := range order.Entry(o) {
+	for _, f := range order.Entry(o, "") {
 		raw, err := json.Marshal(f.Value)
 		if err != nil {
 			t.Fatal(err)
@@ -157,7 +157,7 @@ func TestThereAndBack(t *testing.T) {
 	}
 	want := order.Bought{
 		OrderID: "210334", ReceiptID: "R1", StoreName: "Butik", Currency: "SEK", Total: "100.00", Date: o.Date,
-		Products: products(t, values(t, order.Entry(o))),
+		Products: products(t, values(t, order.Entry(o, ""))),
 	}
 	if diff := cmp.Diff(want, b); diff != "" {
 		t.Error(diff)

@@ -29,40 +29,55 @@ type Worker struct {
 	Rule      *rule.Client
 }
 
+// automationsFor is until how long after its date an order starts automations:
+// one that a till uploads later is history.
+const automationsFor = 30 * 24 * time.Hour
+
+// Worked is what became of one delivery of a message, for its log line.
+type Worked struct {
+	Message
+	ID      int64         // of the order, 0 if the message names none
+	State   State         // in the ledger, "" if it was not asked
+	Reason  string        // for the state, "" for none
+	Unread  []string      // members of the order that were left out
+	Session *rule.Session // tells what it cost, nil if Rule was not asked
+}
+
 // Work delivers one queued message; attempt is unique to this delivery of it.
-// It may be repeated. The returned session, which may be nil, tells what the
-// delivery cost.
-func (w *Worker) Work(ctx context.Context, body, attempt string) (m Message, id int64, r *rule.Session, err error) {
-	if m, err = DecodeMessage(body); err != nil {
-		return m, 0, nil, err
+// It may be repeated.
+func (w *Worker) Work(ctx context.Context, body, attempt string) (d Worked, err error) {
+	if d.Message, err = DecodeMessage(body); err != nil {
+		return d, err
 	}
-	// The door has checked the order; a message posted by hand may hold anything.
-	if err := sitoo.Check(m.Order); err != nil {
-		return m, 0, nil, err
-	}
-	o, err := sitoo.DecodeOrder(m.Order)
+	o, err := sitoo.DecodeOrder(d.Order)
+	d.ID, d.Unread = o.ID, o.Unread
 	if err != nil {
-		return m, 0, nil, err
+		return d, err
 	}
+	o.Omitted = d.Omitted
 	if o.Date.IsZero() {
-		o.Date = m.Received
+		o.Date = d.Received
 	}
 	if o.Date.IsZero() { // a message posted by hand
 		o.Date = w.Now()
 	}
-	a, err := w.Directory.Get(ctx, m.Account)
+	a, err := w.Directory.Get(ctx, d.Account)
 	if errors.Is(err, account.ErrNotFound) {
-		return m, o.ID, nil, fault.Wrap(fault.NotFound, err, "There is no account with the message's account id.")
+		return d, fault.Wrap(fault.NotFound, err, "There is no account with the message's account id.")
 	}
 	if err != nil {
-		return m, o.ID, nil, err
+		return d, err
 	}
 	key, err := w.Directory.Key(ctx, a)
 	if err != nil {
-		return m, o.ID, nil, fmt.Errorf("account %s: %w", a.ID, err)
+		return d, fmt.Errorf("account %s: %w", a.ID, err)
 	}
-	r = w.Rule.Session(key, a.BlockedUntil, func(ctx context.Context, until time.Time) { w.Directory.Block(ctx, a.ID, until) })
-	return m, o.ID, r, w.Deliver(ctx, a, r, o, attempt)
+	d.Session = w.Rule.Session(key, a.BlockedUntil, func(ctx context.Context, until time.Time) { w.Directory.Block(ctx, a.ID, until) })
+	m := Live
+	m.Quiet = w.Now().Sub(o.Date) > automationsFor
+	m.Told = func(s State, reason string) { d.State, d.Reason = s, reason }
+	err = w.deliver(ctx, a, d.Session, o, attempt, m)
+	return d, err
 }
 
 // GiveUp notes in the ledger that a message is put aside, and why. It may be
@@ -74,8 +89,8 @@ func (w *Worker) GiveUp(ctx context.Context, body, attempt string, cause error) 
 	if err != nil {
 		return nil // nothing of it is in the ledger
 	}
-	o, err := sitoo.DecodeOrder(m.Order)
-	if err != nil {
+	o, _ := sitoo.DecodeOrder(m.Order)
+	if o.ID == 0 {
 		return nil
 	}
 	// The account may have got a renewed key since, and be known by another id.

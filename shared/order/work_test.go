@@ -1,8 +1,11 @@
 package order_test
 
 import (
+	"bytes"
+	"compress/gzip"
 	"context"
 	"crypto/rand"
+	"encoding/base64"
 	"encoding/json"
 	"errors"
 	"log/slog"
@@ -88,14 +91,14 @@ func TestWork(t *testing.T) {
 		"no order":           {`{"account":"a"}`, fault.Invalid, 0},
 		"a null order":       {`{"account":"a","order":null}`, fault.Invalid, 0},
 		"a list":             {`{"account":"a","order":[1]}`, fault.Invalid, 0},
-		"members twice":      {`{"account":"a","order":{"orderid":1,"orderid":2}}`, fault.Invalid, 0},
+		"broken off":         {`{"account":"a","order_gzip":"` + packed(`{"orderid":900001,"email":"kund.ett@exam`) + `"}`, fault.Invalid, 900001},
 		"an order of words":  {`{"account":"a","order":{"orderid":"ett"}}`, fault.Invalid, 0},
 		"an unknown account": {`{"account":"b","order":` + sale + `}`, fault.NotFound, 900001},
 	} {
 		w, server := newWorker(t)
-		_, id, _, err := w.Work(t.Context(), c.body, "attempt-1")
-		if fault.KindOf(err) != c.kind || err == nil || id != c.id {
-			t.Errorf("%s: order %d, %v; want %d, %s", name, id, err, c.id, c.kind)
+		done, err := w.Work(t.Context(), c.body, "attempt-1")
+		if fault.KindOf(err) != c.kind || err == nil || done.ID != c.id {
+			t.Errorf("%s: order %d, %v; want %d, %s", name, done.ID, err, c.id, c.kind)
 		}
 		if n := len(server.Requests()); n != 0 {
 			t.Errorf("%s: %d requests to Rule", name, n)
@@ -104,8 +107,8 @@ func TestWork(t *testing.T) {
 
 	w, _ := newWorker(t)
 	w.Directory = directory{w.Directory.(directory).Accounts, errors.New("KMS is down")}
-	if _, id, _, err := w.Work(t.Context(), `{"account":"a","order":`+sale+`}`, "attempt-1"); fault.KindOf(err) != fault.Internal || err == nil || id != 900001 {
-		t.Errorf("a key that cannot be opened: order %d, %v", id, err)
+	if done, err := w.Work(t.Context(), `{"account":"a","order":`+sale+`}`, "attempt-1"); fault.KindOf(err) != fault.Internal || err == nil || done.ID != 900001 {
+		t.Errorf("a key that cannot be opened: order %d, %v", done.ID, err)
 	}
 }
 
@@ -127,12 +130,21 @@ func TestWorkDate(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		if _, id, r, err := w.Work(t.Context(), body, "attempt-1"); err != nil || id != 900001 || r.Calls() == 0 {
-			t.Fatalf("%s: order %d, %v", name, id, err)
+		if done, err := w.Work(t.Context(), body, "attempt-1"); err != nil || done.ID != 900001 || done.Session.Calls() == 0 {
+			t.Fatalf("%s: order %d, %v", name, done.ID, err)
 		}
 		entries := server.Entries(fakerule.DefaultKey, 255934461, order.Group)
 		if got := entries[len(entries)-1].Value("orderdate"); got != c.want {
 			t.Errorf("%s: %q, want %q", name, got, c.want)
 		}
 	}
+}
+
+// packed compresses an order as a message carries what is no JSON.
+func packed(order string) string {
+	var b bytes.Buffer
+	z := gzip.NewWriter(&b)
+	_, _ = z.Write([]byte(order))
+	_ = z.Close()
+	return base64.StdEncoding.EncodeToString(b.Bytes())
 }

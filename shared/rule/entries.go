@@ -70,13 +70,35 @@ func dataPath(id int64) string { return "/v3/custom-field-data/" + strconv.Forma
 
 // AppendEntry adds an entry to a historical group, creating the group as
 // historical if it does not exist (assumed: a new group becomes historical by
-// its first entry, and one that exists stays as it is). All fields are of that group. It must not be
-// repeated blindly: after an Uncertain error ask FindEntry first.
-// fault.NotFound if there is no such subscriber.
-func (s *Session) AppendEntry(ctx context.Context, id int64, group string, fields []Field) error {
-	return s.do(ctx, call{method: http.MethodPost, path: dataPath(id), body: map[string]any{
-		"groups": []any{map[string]any{"group": group, "create_if_not_exists": true, "historical": true, "values": v3Values(fields)}},
-	}})
+// its first entry, and one that exists stays as it is). All fields are of that
+// group; those in also are of ordinary groups, and are overwritten in the same
+// request. It must not be repeated blindly: after an Uncertain error ask FindEntry
+// first. fault.NotFound if there is no such subscriber.
+func (s *Session) AppendEntry(ctx context.Context, id int64, group string, fields []Field, also ...Field) error {
+	groups := []any{map[string]any{"group": group, "create_if_not_exists": true, "historical": true, "values": v3Values(fields)}}
+	return s.do(ctx, call{method: http.MethodPost, path: dataPath(id), body: map[string]any{"groups": append(groups, v3Groups(also)...)}})
+}
+
+// Overwrite writes fields of ordinary groups, which are made if they do not
+// exist. It may be repeated.
+func (s *Session) Overwrite(ctx context.Context, id int64, fields ...Field) error {
+	return s.do(ctx, call{method: http.MethodPost, path: dataPath(id), repeats: true, body: map[string]any{"groups": v3Groups(fields)}})
+}
+
+// v3Groups returns fields of ordinary groups, group by group.
+func v3Groups(fields []Field) (groups []any) {
+	byGroup := map[string][]Field{}
+	var names []string
+	for _, f := range fields {
+		if byGroup[f.Group] == nil {
+			names = append(names, f.Group)
+		}
+		byGroup[f.Group] = append(byGroup[f.Group], f)
+	}
+	for _, name := range names {
+		groups = append(groups, map[string]any{"group": name, "create_if_not_exists": true, "values": v3Values(byGroup[name])})
+	}
+	return groups
 }
 
 // FindEntry returns the entry of a group in which a field has a value; ok is

@@ -434,7 +434,7 @@ func (x *run) order(ctx context.Context) {
 			x.fail(lineOrder, "The time for this check was up.", again)
 			return
 		}
-		entry := slices.DeleteFunc(order.Entry(x.sale(id+1)), func(f rule.Field) bool {
+		entry := slices.DeleteFunc(order.Entry(x.sale(id+1), x.a.Settings.Language), func(f rule.Field) bool {
 			// A field that an entry makes has whatever type its value looks like:
 			// the first order gives them their types, and not this check.
 			there, right := x.known(f)

@@ -154,20 +154,6 @@ func (o object) text(name string) string {
 	return string(raw)
 }
 
-// integer returns a whole number, given as one or as a string; 0 if absent.
-func (o object) integer(name string) int64 {
-	s := strings.TrimSpace(o.text(name))
-	if s == "" {
-		return 0
-	}
-	n, err := strconv.ParseInt(strings.TrimSuffix(s, ".0"), 10, 64)
-	if err != nil {
-		o.fail(name, "is not a whole number, something like 210334 is expected")
-		return 0
-	}
-	return n
-}
-
 // flag returns a bool, given as one, as a string or as 0 and 1.
 func (o object) flag(name string) bool {
 	switch strings.ToLower(strings.TrimSpace(o.text(name))) {
@@ -186,25 +172,11 @@ func (o object) money(name string) decimal.Decimal {
 	if s == "" {
 		return decimal.Zero
 	}
-	d, ok := parseMoney(s)
+	d, ok := parseAmount(s)
 	if !ok {
 		o.fail(name, "is not an amount, something like 123.50 is expected")
 	}
 	return d
-}
-
-// parseMoney reads an amount with at most 12 digits before and 6 after the
-// decimal point; a comma is taken for a point. Exponents are refused: nobody
-// writes money so, and 1e999999999 would cost gigabytes to print.
-func parseMoney(s string) (decimal.Decimal, bool) {
-	s = strings.Replace(s, ",", ".", 1)
-	whole, part, _ := strings.Cut(strings.TrimLeft(s, "+-"), ".")
-	digits := func(s string) bool { return strings.Trim(s, "0123456789") == "" }
-	if whole == "" || len(whole) > 12 || len(part) > 6 || !digits(whole) || !digits(part) || len(s)-len(strings.TrimLeft(s, "+-")) > 1 {
-		return decimal.Zero, false
-	}
-	d, err := decimal.NewFromString(s)
-	return d, err == nil
 }
 
 // strings returns an array of strings; a single value is an array of one.
@@ -232,48 +204,4 @@ func (o object) strings(name string) []string {
 		}
 	}
 	return list
-}
-
-// objects calls fn for every object of an array.
-func (o object) objects(name string, fn func(object)) {
-	raw, ok := o.raw(name)
-	if !ok || string(raw) == `""` {
-		return
-	}
-	var items []json.RawMessage
-	if json.Unmarshal(raw, &items) != nil {
-		o.fail(name, "is not an array, an array of objects is expected")
-		return
-	}
-	for i, item := range items {
-		if *o.err != nil {
-			return
-		}
-		child := newObject(item, o.path+name+"["+strconv.Itoa(i)+"].", o.err)
-		if *o.err == nil {
-			fn(child)
-		}
-	}
-}
-
-// texts returns an object of text values, such as additionaldata. PHP writes an
-// empty object as an empty array.
-func (o object) texts(name string) map[string]string {
-	raw, ok := o.raw(name)
-	if !ok || string(raw) == `""` || string(bytes.Join(bytes.Fields(raw), nil)) == "[]" {
-		return nil
-	}
-	child := object{path: o.path + name + ".", err: o.err}
-	if json.Unmarshal(raw, &child.members) != nil {
-		o.fail(name, "is not an object, an object of texts is expected")
-		return nil
-	}
-	m := make(map[string]string, len(child.members))
-	for key, v := range child.members {
-		if len(v) > 0 && (v[0] == '{' || v[0] == '[') {
-			continue // keys of integrators are free, and ours are all texts
-		}
-		m[key] = child.text(key)
-	}
-	return m
 }

@@ -108,11 +108,6 @@ func FuzzCheck(f *testing.F) {
 			}
 			return
 		}
-		if o, err := sitoo.DecodeOrder(body); err == nil && (o.ID <= 0 || o.Address == nil) {
-			t.Errorf("DecodeOrder accepts %+v", o)
-		} else if err != nil && (fault.KindOf(err) != fault.Invalid || fault.As(err).Message == "" || fault.As(err).Member == "") {
-			t.Errorf("DecodeOrder: %v does not say what is wrong", err)
-		}
 		c, err := sitoo.DecodeContact(body, []string{"email", "mobile", "personalid"})
 		if err != nil && (fault.KindOf(err) != fault.Invalid || fault.As(err).Member == "") {
 			t.Errorf("DecodeContact: %v does not say what is wrong", err)

@@ -1,7 +1,7 @@
 package sitoo
 
 import (
-	"encoding/json"
+	"errors"
 	"strconv"
 	"strings"
 	"time"
@@ -9,6 +9,7 @@ import (
 	"github.com/shopspring/decimal"
 
 	"sitoo-rule/shared/fault"
+	"sitoo-rule/shared/zone"
 )
 
 // Order states, payment states and types that Sitoo documents. Others exist or
@@ -41,10 +42,22 @@ type Order struct {
 	// Address holds the invoice_* and delivery_* members by their names.
 	Address map[string]string
 
-	Net, VAT, RoundOff, Total decimal.Decimal
-	Additional                map[string]string
-	Items                     []Item
-	Payments                  []Payment
+	Net, VAT, SalesTax, RoundOff, Total decimal.Decimal
+
+	Freight, Fee Charge
+	Additional   map[string]string
+	Items        []Item
+	Payments     []Payment
+	// Unread names the members that could not be read, the first 20.
+	Unread []string
+	// Omitted is how many more rows the order had than could be queued.
+	Omitted int
+}
+
+// Charge is what an order costs besides its rows.
+type Charge struct {
+	Name     string // "" if it has none
+	Net, VAT decimal.Decimal
 }
 
 // Unsaid is a state or type that an order does not carry.
@@ -54,6 +67,7 @@ const Unsaid = -999
 type Item struct {
 	ID                    string // unique in its order only, "" if the row has none
 	Name, SKU, Attributes string
+	Unit                  string // what the goods are measured in, "kg"; "" for pieces
 	Quantity              decimal.Decimal
 	// Units is what per-unit amounts are multiplied by: Quantity, of weighed
 	// goods times the weight of one (two bags of 250 g at a price per kg: 0.5).
@@ -68,6 +82,7 @@ type Item struct {
 // Payment is a means by which an order was paid.
 type Payment struct {
 	Name       string
+	Issuer     string // of the card
 	Amount     decimal.Decimal
 	Additional map[string]string
 }
@@ -78,115 +93,120 @@ var addressMembers = []string{
 	"delivery_address", "delivery_address2", "delivery_zip", "delivery_city", "delivery_state", "delivery_countryid",
 }
 
-// maxRows is more than any receipt has; a document with more is not an order.
-const maxRows = 20_000
+// The members that are read of an order, of its rows and of its payments.
+var (
+	orderMembers = append([]string{
+		"orderid", "creditorderid", "orderdate", "orderstateid", "paymentstateid", "ordertypeid", "currencycode",
+		"email", "phone", "namefirst", "namelast", "company", "additionaldata", "orderitems", "payments",
+		"moneyfinal_net", "moneyfinal_vat", "moneyfinal_salestax", "moneytotal_gross_roundoff", "moneytotal_gross_all",
+		"moneydelivery_net", "moneydelivery_vat", "moneycheckout_net", "moneycheckout_vat", "deliverytypename",
+	}, addressMembers...)
+	itemMembers = []string{
+		"orderitemid", "productname", "sku", "productattributes", "quantity", "unitlabel", "decimalquantitytotal", "vatvalue",
+		"moneyitemtotal_net", "moneyitemtotal_vat", "moneydiscount", "vouchername", "vouchercode", "additionaldata",
+	}
+	paymentMembers = []string{"name", "moneyamount", "cardissuer", "additionaldata"}
+)
 
-// DecodeOrder reads an order. orderid is required and positive; everything else
-// may be absent, but what is there must be of its kind. body has passed Check if
-// it comes from outside; of Sitoo's own answers, the last of two members of one
-// name counts.
+func notAnOrder() error {
+	return fault.New(fault.Invalid, "The body is not an object in JSON; Sitoo's order object is expected.")
+}
+
+// DecodeOrder reads an order. Only its number is required: what cannot be read
+// of the rest is left out and named in Unread, amounts are rounded to the
+// currency's unit where they are final, half away from zero, and quantities to
+// six decimals. Of two members of one name the last counts. The error is
+// fault.Invalid. Of an object that breaks off behind its number, the Order holds
+// that number, with the error.
 func DecodeOrder(body []byte) (Order, error) {
-	var err error
-	o := newObject(body, "", &err)
-	if err != nil {
-		return Order{}, fault.New(fault.Invalid, "The body is not a JSON object; Sitoo's order object is expected.")
+	var u unread
+	o, broken := newLoose(body, "", orderMembers, &u)
+	if errors.Is(broken, errNoObject) {
+		return Order{}, notAnOrder()
 	}
-	if _, ok := o.raw("orderid"); !ok {
-		o.fail("orderid", "is missing, the order's number is expected")
+	id, err := o.number()
+	switch {
+	case broken != nil && err != nil:
+		return Order{}, &fault.Error{Kind: fault.Invalid, Message: broken.Error() + "; a JSON object is expected."}
+	case broken != nil:
+		return Order{ID: id}, &fault.Error{Kind: fault.Invalid, Message: broken.Error() + "; a JSON object is expected."}
+	case err != nil:
+		return Order{}, err
 	}
+	out := o.order()
+	out.ID, out.Unread = id, u.names
+	return out, nil
+}
+
+// number returns the order's number.
+func (o loose) number() (int64, error) {
+	raw, there := o.raw("orderid")
+	if !there {
+		return 0, fault.Bad("orderid", "is missing, the order's number is expected")
+	}
+	n, ok := Whole(loose{members: o.members, unread: &unread{}}.text("orderid"))
+	switch {
+	case !ok && (raw[0] == '[' || raw[0] == '{'):
+		return 0, fault.Bad("orderid", "is not a number but a list or an object, something like 210334 is expected")
+	case !ok:
+		return 0, fault.Bad("orderid", "is not a whole number, something like 210334 is expected")
+	case n <= 0:
+		return 0, fault.Bad("orderid", "is %d, a number above 0 is expected", n)
+	}
+	return n, nil
+}
+
+func (o loose) order() Order {
 	out := Order{
-		ID: o.integer("orderid"), CreditID: o.integer("creditorderid"), Currency: strings.ToUpper(strings.TrimSpace(o.text("currencycode"))),
-		State: o.state("orderstateid"), PaymentState: o.state("paymentstateid"), Type: o.state("ordertypeid"),
+		Currency: strings.ToUpper(strings.TrimSpace(o.text("currencycode"))),
+		State:    o.state("orderstateid"), PaymentState: o.state("paymentstateid"), Type: o.state("ordertypeid"),
 		Email: strings.TrimSpace(o.text("email")), Phone: strings.TrimSpace(o.text("phone")),
 		FirstName: o.text("namefirst"), LastName: o.text("namelast"), Company: o.text("company"),
-		Net: o.money("moneyfinal_net"), VAT: o.money("moneyfinal_vat"), RoundOff: o.money("moneytotal_gross_roundoff"), Total: o.money("moneytotal_gross_all"),
 		Additional: o.texts("additionaldata"), Address: map[string]string{},
+		Freight: Charge{Name: o.text("deliverytypename"), Net: o.money("moneydelivery_net"), VAT: o.money("moneydelivery_vat")},
+		Fee:     Charge{Net: o.money("moneycheckout_net"), VAT: o.money("moneycheckout_vat")},
 	}
-	out.Date = o.date("orderdate")
-	if err == nil && out.ID <= 0 {
-		o.fail("orderid", "is %d, a number above 0 is expected", out.ID)
+	// A till whose order credits none has been seen to write 0, -1 and "".
+	if n, ok := o.integer("creditorderid"); ok && n > 0 {
+		out.CreditID = n
 	}
+	final := func(name string) decimal.Decimal { return o.money(name).Round(Decimals(out.Currency)) }
+	out.Net, out.VAT, out.SalesTax = final("moneyfinal_net"), final("moneyfinal_vat"), final("moneyfinal_salestax")
+	out.RoundOff, out.Total = final("moneytotal_gross_roundoff"), final("moneytotal_gross_all")
+	out.Date = o.date("orderdate", Zone(out.Additional))
 	for _, m := range addressMembers {
 		if v := o.text(m); v != "" {
 			out.Address[m] = v
 		}
 	}
-	o.objects("orderitems", func(i object) {
-		if len(out.Items) == maxRows {
-			o.fail("orderitems", "has more than %d rows", maxRows)
-			return
-		}
-		item := Item{
-			ID:   strings.TrimSpace(i.text("orderitemid")),
-			Name: i.text("productname"), SKU: i.text("sku"), Attributes: i.text("productattributes"),
-			Quantity: i.money("quantity"), VATPercent: i.money("vatvalue"),
-			Net: i.money("moneyitemtotal_net"), VAT: i.money("moneyitemtotal_vat"), Discount: i.money("moneydiscount"),
-			VoucherName: i.text("vouchername"), VoucherCode: i.text("vouchercode"), Additional: i.texts("additionaldata"),
-			Units: i.money("decimalquantitytotal"),
-		}
-		if item.Units.IsZero() {
-			item.Units = item.Quantity
-		}
-		out.Items = append(out.Items, item)
+	o.objects("orderitems", itemMembers, func(i loose) { out.Items = append(out.Items, i.item()) })
+	o.objects("payments", paymentMembers, func(p loose) {
+		out.Payments = append(out.Payments, Payment{
+			Name: p.text("name"), Issuer: p.text("cardissuer"), Additional: p.texts("additionaldata"),
+			Amount: p.money("moneyamount").Round(Decimals(out.Currency)),
+		})
 	})
-	o.objects("payments", func(p object) {
-		out.Payments = append(out.Payments, Payment{Name: p.text("name"), Amount: p.money("moneyamount"), Additional: p.texts("additionaldata")})
-	})
-	if err != nil {
-		return Order{}, err
-	}
-	return out, nil
+	return out
 }
 
-// WithoutPersonalID returns an order's JSON without the personal identity
-// number, which no part of the connector has a use for. body is as for DecodeOrder.
-func WithoutPersonalID(body []byte) (json.RawMessage, error) {
-	var members map[string]json.RawMessage
-	if err := json.Unmarshal(body, &members); err != nil {
-		return nil, fault.Wrap(fault.Invalid, err, "The body is not a JSON object; Sitoo's order object is expected.")
+func (o loose) item() Item {
+	i := Item{
+		ID:   strings.TrimSpace(o.text("orderitemid")),
+		Name: o.text("productname"), SKU: o.text("sku"), Attributes: o.text("productattributes"), Unit: strings.TrimSpace(o.text("unitlabel")),
+		Quantity: o.money("quantity").Round(6), VATPercent: o.money("vatvalue").Round(4),
+		Net: o.money("moneyitemtotal_net"), VAT: o.money("moneyitemtotal_vat"), Discount: o.money("moneydiscount"),
+		VoucherName: o.text("vouchername"), VoucherCode: o.text("vouchercode"), Additional: o.texts("additionaldata"),
+		Units: o.money("decimalquantitytotal").Round(6),
 	}
-	delete(members, "personalid")
-	return json.Marshal(members)
+	if n, ok := Whole(i.ID); ok { // 1.0 is the row that others call 1
+		i.ID = strconv.FormatInt(n, 10)
+	}
+	if i.Units.IsZero() {
+		i.Units = i.Quantity
+	}
+	return i
 }
 
-func (o object) state(name string) int {
-	if strings.TrimSpace(o.text(name)) == "" { // not a 0, which is "open"
-		return Unsaid
-	}
-	n := o.integer(name)
-	if n < -1_000_000 || n > 1_000_000 {
-		o.fail(name, "is out of range, a state number of Sitoo's is expected")
-		return Unsaid
-	}
-	return int(n)
-}
-
-// date returns a moment given in seconds since 1970 or in RFC 3339; zero if
-// absent.
-func (o object) date(name string) time.Time {
-	s := strings.TrimSpace(o.text(name))
-	if s == "" || s == "0" {
-		return time.Time{}
-	}
-	t, ok := moment(s, time.RFC3339)
-	if !ok {
-		o.fail(name, "is not a moment in time, seconds since 1970 such as 1727433600 are expected")
-	}
-	return t
-}
-
-// moment reads seconds since 1970 or one of the layouts, between 1970 and 2200.
-func moment(s string, layouts ...string) (time.Time, bool) {
-	if secs, err := strconv.ParseInt(s, 10, 64); err == nil {
-		if secs > 0 && secs < 7_000_000_000 { // until the year 2191
-			return time.Unix(secs, 0).UTC(), true
-		}
-		return time.Time{}, false
-	}
-	for _, layout := range layouts {
-		if t, err := time.Parse(layout, s); err == nil && t.Year() > 1970 && t.Year() < 2200 {
-			return t.UTC(), true
-		}
-	}
-	return time.Time{}, false
-}
+// Zone returns the time zone of the till that an order's additional data names.
+// One that it does not name, or that is not known, is Swedish.
+func Zone(additional map[string]string) *time.Location { return zone.Named(additional["pos-timezone"]) }

@@ -3,6 +3,7 @@ package sitoo
 import (
 	"bytes"
 	"encoding/json"
+	"strconv"
 	"strings"
 	"time"
 	"unicode"
@@ -59,21 +60,15 @@ func CheckOptional(body []byte) error {
 	return Check(body)
 }
 
-// redeemedLayouts are the ways in which a till may write when a check was used.
-// Which of them Sitoo uses is not published.
-var redeemedLayouts = []string{
-	time.RFC3339, "2006-01-02T15:04:05-0700", // the latter as PHP's DATE_ISO8601 has it
-	"2006-01-02T15:04:05", time.DateTime, time.DateOnly,
-}
-
 // maxOrderID is how long an order's id may be, in characters.
 const maxOrderID = 64
 
 // DecodeRedemption reads the body of a redeem call. An empty string, null and a
 // member that is not there say the same; so does 0 for a date or an order,
-// neither of which has that number. A date without a time zone is taken as UTC:
-// the till's zone is not known here. The error is fault.Invalid and names the
-// member. body has passed CheckOptional.
+// neither of which has that number. An amount is rounded to whole öre, half away
+// from zero. A date without a time zone is taken as UTC: the till's zone is not
+// known here. The error is fault.Invalid and names the member. body has passed
+// CheckOptional.
 func DecodeRedemption(body []byte) (Redemption, error) {
 	if nothing(body) {
 		return Redemption{}, nil
@@ -84,22 +79,16 @@ func DecodeRedemption(body []byte) (Redemption, error) {
 		return Redemption{}, fault.New(fault.Invalid, "The body is not a JSON object; the date, the remaining amount and the order of a redemption are expected.")
 	}
 	r := Redemption{OrderID: o.orderID("orderid")}
-	if s := strings.TrimSpace(o.text("dateredeemed")); s != "" && s != "0" {
-		var ok bool
-		if r.Date, ok = moment(s, redeemedLayouts...); !ok {
-			o.fail("dateredeemed", "is not a moment in time, something like 2026-03-02T09:00:00Z is expected")
-		}
+	var ok bool
+	if r.Date, ok = parseMoment(o.text("dateredeemed"), time.UTC); !ok {
+		o.fail("dateredeemed", "is not a moment in time, something like 2026-03-02T09:00:00Z is expected")
 	}
 	if strings.TrimSpace(o.text("remaining")) != "" {
-		left := o.money("remaining")
-		whole := left.Truncate(2)
-		switch {
-		case left.IsNegative():
+		left := o.money("remaining").Round(2) // a till that counts in floats writes 40.10000000000001
+		if left.IsNegative() {
 			o.fail("remaining", "is below 0, 0 or more is expected")
-		case !left.Equal(whole):
-			o.fail("remaining", "has more than two decimals, something like 123.50 is expected")
 		}
-		r.Remaining = &whole
+		r.Remaining = &left
 	}
 	if err != nil {
 		return Redemption{}, err
@@ -114,8 +103,8 @@ func (o object) orderID(name string) string {
 		return ""
 	}
 	s := strings.TrimSpace(o.text(name))
-	if whole, ok := strings.CutSuffix(s, ".0"); ok && strings.Trim(whole, "0123456789") == "" {
-		s = whole
+	if n, ok := Whole(s); ok && n >= 0 {
+		s = strconv.FormatInt(n, 10)
 	}
 	if s == "0" {
 		return ""

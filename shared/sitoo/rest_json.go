@@ -115,40 +115,43 @@ func skipString(raw []byte, i int) (end int, ok bool) {
 	}
 }
 
-// skipValue returns the place after the value that begins at i.
-func skipValue(raw []byte, i int) (end int, ok bool) {
+// skipValue returns the place after the value that begins at i, which is nested
+// no deeper than any document of Sitoo's.
+func skipValue(raw []byte, i int) (end int, ok bool) { return skipNested(raw, i, maxDepth+2) }
+
+// skipNested is skipValue for a value that is nested no deeper than most.
+func skipNested(raw []byte, i, most int) (end int, ok bool) {
 	begin := i
-	var open [maxDepth + 2]byte // the brackets that are to close
-	depth := 0
+	var few [maxDepth + 2]byte
+	open := few[:0] // the brackets that are to close
 	for i < len(raw) {
 		switch c := raw[i]; c {
 		case '"':
 			if i, ok = skipString(raw, i); !ok {
 				return 0, false
 			}
-			if depth == 0 {
+			if len(open) == 0 {
 				return i, true
 			}
 			continue
 		case '{', '[':
-			if depth == len(open) {
+			if len(open) == most {
 				return 0, false
 			}
-			open[depth] = c + 2 // '}' and ']' stand two after their opening ones
-			depth++
+			open = append(open, c+2) // '}' and ']' stand two after their opening ones
 		case '}', ']':
-			if depth == 0 { // the value's own end: it is a bare word
+			if len(open) == 0 { // the value's own end: it is a bare word
 				return i, i > begin
 			}
-			depth--
-			if open[depth] != c {
+			if open[len(open)-1] != c {
 				return 0, false
 			}
-			if depth == 0 {
+			open = open[:len(open)-1]
+			if len(open) == 0 {
 				return i + 1, true
 			}
 		case ',', ' ', '\n', '\t', '\r':
-			if depth == 0 {
+			if len(open) == 0 {
 				return i, i > begin
 			}
 		}

@@ -14,6 +14,7 @@ import (
 	"log/slog"
 	"net/http"
 	"runtime/debug"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -35,8 +36,9 @@ const (
 	defaultBudget = 7 * time.Second
 	// maxBody is more than a contact with every member filled in.
 	maxBody = 1 << 20
-	// maxOrder is what Lambda passes on of a body, with room for its quoting.
-	maxOrder = 4 << 20
+	// maxOrder is more of a body than Lambda passes on, which is about 4.4 MB: an
+	// order must not be lost for its length.
+	maxOrder = 6 << 20
 )
 
 // Edge is what all operations share. It is safe for concurrent use.
@@ -66,8 +68,9 @@ type Request struct {
 	// the option's.
 	Status int
 
-	note  []any  // what the operation adds to its log line
-	token string // the shop's API key
+	note   []any    // what the operation adds to its log line
+	counts []string // see Count
+	token  string   // the shop's API key
 }
 
 // Note adds to the operation's log line. Values are never personal.
@@ -304,7 +307,7 @@ func (e *Edge) log(ctx context.Context, r *Request, status int, err error, took 
 			level = slog.LevelError
 		}
 	}
-	r.Log.Log(ctx, level, "done", append(append(args, "outcome", outcome), r.note...)...)
+	r.Log.Log(ctx, level, "done", slices.Concat(args, []any{"outcome", outcome}, r.note, embedded(r.counts, e.Now()))...)
 }
 
 // causes is the text of an error for the log, without the sentences of

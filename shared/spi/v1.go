@@ -14,7 +14,6 @@ import (
 	"sitoo-rule/shared/fault"
 	"sitoo-rule/shared/order"
 	"sitoo-rule/shared/sitoo"
-	"sitoo-rule/shared/worker"
 )
 
 // This file is SPI v1: one handler per operation, each a codec around an
@@ -159,61 +158,6 @@ func (e *Edge) PurchaseList() lambda.Handler {
 			out[i] = t
 		}
 		return out, nil
-	})
-}
-
-// Received is the answer to the copy of an order.
-type Received struct {
-	OrderID int64  `json:"orderid"`
-	Status  string `json:"status"` // "queued" or "ignored"
-	Reason  string `json:"reason,omitempty"`
-}
-
-// ledgerPatience is how long the answer to a till may wait for the note in the
-// ledger, which is for support only: the queue has the order by then.
-const ledgerPatience = time.Second
-
-// OrderReceive answers POST /transactions. It answers 200 only when the queue
-// has the whole order, so that an order is never lost; an order that has no
-// customer, or was not completed, is answered 200 and not queued.
-func (e *Edge) OrderReceive(queue worker.Sender, ledger order.Ledger) lambda.Handler {
-	return e.handler("order-receive", option{body: maxOrder, durable: true}, func(ctx context.Context, r *Request) (any, error) {
-		o, err := sitoo.DecodeOrder(r.Body)
-		if err != nil {
-			return nil, err
-		}
-		r.Note("order", o.ID)
-		if reason, ok := order.Completed(o); !ok {
-			r.Note("ignored", reason)
-			return Received{o.ID, "ignored", "The order is not completed: " + reason + "."}, nil
-		}
-		// A return without its customer may still give a bonus check back: the
-		// ledger knows whose the original order was.
-		if _, ok := order.PersonOf(o); !ok && order.Original(o) == 0 {
-			r.Note("ignored", "anonymous")
-			return Received{o.ID, "ignored", "The order has no customer: no contact id, email address or phone number."}, nil
-		}
-		raw, err := sitoo.WithoutPersonalID(r.Body)
-		if err != nil {
-			return nil, err
-		}
-		text, err := order.Message{Account: r.Account.ID, Request: r.ID, Received: e.Now().UTC(), Order: raw}.Encode()
-		if err != nil {
-			return nil, err
-		}
-		before := e.Now() // a failure that the worker notes after this is not undone below
-		if err := queue.Send(ctx, worker.Message{Body: text, Group: r.Account.ID}); err != nil {
-			if fault.KindOf(err) == fault.TooLarge {
-				return nil, err
-			}
-			return nil, fault.Say(fault.Unavailable, "order_not_queued").With(err)
-		}
-		note, cancel := context.WithTimeout(ctx, ledgerPatience)
-		defer cancel()
-		if err := ledger.Queue(note, order.Key{Account: r.Account.ID, Order: o.ID}, before); err != nil {
-			r.Log.WarnContext(ctx, "order is queued, but the ledger does not say so yet", "order", o.ID, "error", err)
-		}
-		return Received{OrderID: o.ID, Status: "queued"}, nil
 	})
 }
 
