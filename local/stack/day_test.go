@@ -276,7 +276,7 @@ func TestRequestsToRule(t *testing.T) {
 		{"consents", func() { r.call("GET", "/consents", nil) }, []string{"GET /v2/preference-groups"}, 0},
 		{"consents again", func() { r.call("GET", "/consents", nil) }, nil, 0},
 		{"the first order", func() { r.call("POST", "/transactions", sale(1, of("255934461"))); r.drain() }, []string{
-			"POST /v3/custom-field-data/*", "POST /v2/customizations", "PUT /v3/custom-field-data/*", "GET /v3/custom-field-data/*/search", "POST /v2/subscribers/*/tags",
+			"POST /v3/custom-field-data/*", "POST /v2/customizations", "PUT /v3/custom-field-data/*", "GET /v3/custom-field-data/*/search", "POST /v3/custom-field-data/*", "POST /v2/subscribers/*/tags",
 		}, 0},
 		{"an order", func() { r.call("POST", "/transactions", sale(2, of("255934461"))); r.drain() }, []string{"POST /v3/custom-field-data/*", "POST /v2/subscribers/*/tags"}, 0},
 		{"the same order", func() { r.call("POST", "/transactions", sale(2, of("255934461"))); r.drain() }, nil, 0},

@@ -107,6 +107,9 @@ func givesBack(o sitoo.Order) (g bonus.GivesBack, ok bool) {
 		}
 		ok = true
 		id := strings.TrimSpace(i.Additional[originalRow])
+		if n, ok := sitoo.Whole(id); ok { // as the rows' own ids are read
+			id = strconv.FormatInt(n, 10)
+		}
 		nameless = nameless || id == ""
 		g.Rows = append(g.Rows, bonus.Row{ID: id, Quantity: i.Quantity.Neg()})
 	}
