@@ -80,6 +80,7 @@ func run(ctx context.Context, getenv func(string) string, out, logs io.Writer) e
 			return err
 		}
 		say("Sitoo (stand-in)   %s   a made-up shop; sells with POST /_sell", url)
+		say("Till (stand-in)    %s/till   open it: what a cashier sees", url)
 	} else {
 		say("Sitoo              %s", getenv("SITOO_URL"))
 	}

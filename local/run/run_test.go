@@ -171,3 +171,69 @@ func (r readyFails) Write(p []byte) (int, error) {
 	}
 	return len(p), nil
 }
+
+// What a cashier does on the till page works, through to the card: find, register,
+// edit, sell with a bonus check, give back.
+func TestTillPage(t *testing.T) {
+	t.Chdir("../..")
+	till := "http://" + addresses(begin(t, nil))["Sitoo"]
+	do := func(line, want string) string {
+		t.Helper()
+		status, body := curl(t, strings.Replace(line, "/_", till+"/_", 1))
+		if status != 200 || !strings.Contains(body, want) {
+			t.Errorf("%s\nstatus %d: %s\nwant %s", line, status, body, want)
+		}
+		return body
+	}
+	if _, page := curl(t, "curl "+till+"/till"); !strings.Contains(page, "Telefon eller e-post") {
+		t.Errorf("the till page: %s", page)
+	}
+	do("curl '/_till/crm/contacts?key=070-174+06+91'", `[]`)
+	id := strings.Trim(do(`curl -d '{"mobile":"070-174 06 91","namefirst":"Ny","email":""}' /_till/crm/contacts`, `"2559348`), `"`)
+	do(`curl -X PUT -d '{"invoice_city":"Umeå"}' /_till/crm/contacts/`+id, id)
+	do(`curl '/_till/crm/contacts?key=0046701740691'`, `"invoice_city":"Umeå"`)
+	do(`curl '/_till/crm/contacts/255934464?include_extended=true'`, `"bonuscheckid":"BC-2026-0001","name":"Bonuscheck 100 kr","description":"Gäller hela sortimentet","value":100.00`)
+	sale := `curl -d '{"contactid":"255934464","redeem":true,"rows":[{"sku":"CF-250","discount":"56.00","bonuscheckid":"BC-2026-0001","remaining":"44.00"}]}' /_sell`
+	sold := regexp.MustCompile(`"orderid":(\d+)`).FindStringSubmatch(do(sale, `"used":56.00,"remaining":44.00`))[1]
+	do(`curl '/_till/crm/contacts/255934464?include_extended=true'`, `"value":44.00`)
+	do(`curl -d '{"creditorderid":`+sold+`}' /_sell`, `"status":"queued"`)
+	for _, look := range [][2]string{
+		{`curl /_till/crm/contacts/255934464/transactions`, `"transactionid":"` + sold + `"`},
+		{`curl '/_till/crm/contacts/255934464?include_extended=true'`, `"value":100.00`}, // the return gave it back
+	} {
+		found := false
+		for range 20_000 { // the order worker may still be at it
+			if _, body := curl(t, strings.Replace(look[0], "/_", till+"/_", 1)); strings.Contains(body, look[1]) {
+				found = true
+				break
+			}
+		}
+		if !found {
+			t.Errorf("%s does not say %s", look[0], look[1])
+		}
+	}
+}
+
+// The commands of docs/stand-ins.md work, word for word.
+func TestStandInsPage(t *testing.T) {
+	t.Chdir("../..")
+	text, err := os.ReadFile("docs/stand-ins.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	ports := addresses(begin(t, nil))
+	address := strings.NewReplacer("127.0.0.1:3001", ports["Rule"], "127.0.0.1:3002", ports["Sitoo"])
+	commands := 0
+	for line := range strings.Lines(string(text)) {
+		if line = strings.TrimSpace(line); !strings.HasPrefix(line, "curl ") {
+			continue
+		}
+		commands++
+		if status, body := curl(t, address.Replace(line)); status != 200 {
+			t.Errorf("%s\nstatus %d: %.300s", line, status, body)
+		}
+	}
+	if commands < 14 {
+		t.Errorf("the page has %d commands", commands)
+	}
+}

@@ -10,12 +10,14 @@ import (
 	"net"
 	"net/http"
 	"os"
+	"slices"
 	"strconv"
 	"sync"
 	"time"
 
 	"sitoo-rule/local/fakerule"
 	"sitoo-rule/local/fakesitoo"
+	"sitoo-rule/shared/customer"
 	"sitoo-rule/shared/rule"
 )
 
@@ -61,6 +63,11 @@ func Rule(ctx context.Context, group *sync.WaitGroup, o Options) (url string, cu
 	if err := known.Load(seed); err != nil {
 		return "", nil, fmt.Errorf("%s%w", from, err)
 	}
+	if from == "" {
+		if err := known.Load(fakerule.WebShops()); err != nil {
+			return "", nil, err
+		}
+	}
 	l, err := Listen(o.Host, cmp.Or(o.RulePort, "3001"))
 	if err != nil {
 		return "", nil, err
@@ -104,10 +111,14 @@ func introduce(ctx context.Context, ruleURL, key string, customers []fakesitoo.C
 	return nil
 }
 
-// customersOf makes Rule's made-up people the shop's customers.
+// customersOf makes those of Rule's made-up people the shop's customers who have
+// been at a till: the tag says who has.
 func customersOf(list []fakerule.Subscriber) []fakesitoo.Customer {
 	var out []fakesitoo.Customer
 	for _, s := range list {
+		if !slices.Contains(s.Tags, customer.Tag) {
+			continue
+		}
 		text := func(field string) string { f, _ := s.Field(field); return f.Value }
 		out = append(out, fakesitoo.Customer{
 			ContactID: strconv.FormatInt(s.ID, 10), Email: s.Email, Phone: s.Phone,
