@@ -17,6 +17,10 @@ SAM := SAM_CLI_TELEMETRY=0 $(VENV)/bin/sam
 # What AWS calls a processor that Go calls amd64.
 processor = $(if $(filter amd64,$(1)),x86_64,$(1))
 require-event = @test -n "$(FN)" -a -n "$(EVENT)" || { echo "say which function and event, for example FN=contact-find EVENT=events/contact-find/found-by-phone.json" >&2; exit 2; }
+define require-python
+@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 10))' || { echo "Python 3.10 or later is needed" >&2; exit 1; }
+@$(PYTHON) -c 'import venv, ensurepip' 2>/dev/null || { echo "Python's venv module is needed: on Debian and Ubuntu, apt-get install python3-venv" >&2; exit 1; }
+endef
 BENCHMARKS = $(shell grep -rl '^func Benchmark' --include='*_test.go' local shared | xargs -n1 dirname | sort -u | sed 's|^|./|')
 # Packages with tests that speak to AWS: they ask for the emulator.
 AWS_TESTS = $(shell grep -rlE 'contract.Emulator|SITOO_RULE_AWS' --include='*_test.go' local shared | xargs -n1 dirname | sort -u | sed 's|^|./|')
@@ -158,8 +162,7 @@ fuzz-short: ## Feed every fuzz test some thousand new inputs
 venv: $(VENV)/.installed ## Set up .venv with the Python tools (sam, cfn-lint)
 
 $(VENV)/.installed: .ci/requirements.txt
-	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 10))' || { echo "Python 3.10 or later is needed" >&2; exit 1; }
-	@$(PYTHON) -c 'import venv, ensurepip' 2>/dev/null || { echo "Python's venv module is needed: on Debian and Ubuntu, apt-get install python3-venv" >&2; exit 1; }
+	$(require-python)
 	$(PYTHON) -m venv $(VENV)
 	$(VENV)/bin/pip install --quiet --disable-pip-version-check --requirement .ci/requirements.txt
 	@touch $@
@@ -168,8 +171,7 @@ $(VENV)/.installed: .ci/requirements.txt
 emulator: $(EMULATOR)/.installed ## Set up .emulator with the AWS emulator (MiniStack)
 
 $(EMULATOR)/.installed: .ci/emulator.txt
-	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 10))' || { echo "Python 3.10 or later is needed" >&2; exit 1; }
-	@$(PYTHON) -c 'import venv, ensurepip' 2>/dev/null || { echo "Python's venv module is needed: on Debian and Ubuntu, apt-get install python3-venv" >&2; exit 1; }
+	$(require-python)
 	$(PYTHON) -m venv $(EMULATOR)
 	$(EMULATOR)/bin/pip install --quiet --disable-pip-version-check --require-hashes --requirement .ci/emulator.txt
 	@touch $@
