@@ -32,7 +32,7 @@ export VENV EMULATOR
 
 .PHONY: help
 help: ## List every target
-	@awk -F ' *## ' '/^## /{printf "\n%s\n", substr($$0, 4)} /^[a-z-]+:.*## /{split($$1, t, ":"); printf "  %-12s %s\n", t[1], $$2}' $(firstword $(MAKEFILE_LIST))
+	@awk -F ' *## ' '/^## /{printf "\n%s\n", substr($$0, 4)} /^[a-z-]+:.*## /{split($$1, t, ":"); printf "  %-14s %s\n", t[1], $$2}' $(firstword $(MAKEFILE_LIST))
 
 ## Every day
 
