@@ -21,6 +21,9 @@ define require-python
 @$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 10))' || { echo "Python 3.10 or later is needed" >&2; exit 1; }
 @$(PYTHON) -c 'import venv, ensurepip' 2>/dev/null || { echo "Python's venv module is needed: on Debian and Ubuntu, apt-get install python3-venv" >&2; exit 1; }
 endef
+# The logical id of the function contact-find is ContactFind.
+logical-id = $(shell awk -F - '{for (i = 1; i <= NF; i++) printf "%s%s", toupper(substr($$i, 1, 1)), substr($$i, 2)}' <<<"$(1)")
+require-docker = @docker version >/dev/null 2>&1 || { echo "sam local starts functions in Docker, and no Docker answers here: start it, or take make run and make invoke, which need none." >&2; exit 1; }
 BENCHMARKS = $(shell grep -rl '^func Benchmark' --include='*_test.go' local shared | xargs -n1 dirname | sort -u | sed 's|^|./|')
 # Packages with tests that speak to AWS: they ask for the emulator.
 AWS_TESTS = $(shell grep -rlE 'contract.Emulator|SITOO_RULE_AWS' --include='*_test.go' local shared | xargs -n1 dirname | sort -u | sed 's|^|./|')
@@ -28,6 +31,7 @@ HOST_ARCH = $(shell go env GOHOSTARCH)
 HOST_OS = $(shell go env GOHOSTOS)
 HOST_BUILD := .aws-sam/host
 DOCKER_BUILD := .aws-sam/docker
+INVOKE_BUILD := .aws-sam/invoke
 export VENV EMULATOR
 
 .PHONY: help
@@ -132,15 +136,33 @@ deploy: ## Build and deploy (STAGE=dev or prod); needs AWS credentials
 sam-build: $(VENV)/.installed
 	$(MAKE) build ARCH=$(HOST_ARCH) TARGET_OS=linux BUILD_DIR=$(DOCKER_BUILD)
 
+# PORT, RULE_PORT, SITOO_PORT, RULE_KEY and so on reach it in the environment.
 .PHONY: sam-api
-sam-api: sam-build ## Serve the built functions with sam local on port 3000
-	$(SAM) local start-api --template $(DOCKER_BUILD)/template.yaml --parameter-overrides Architecture=$(call processor,$(HOST_ARCH))
+sam-api: ## Serve the built functions with sam local in Docker, beside the stand-ins, as make run does (PORT=3000)
+	$(require-docker)
+	@$(MAKE) --no-print-directory sam-build $(EMULATOR)/.installed
+	@go build -o .aws-sam/run-in-docker ./local/run
+	@SAM=$(VENV)/bin/sam SAM_BUILD=$(DOCKER_BUILD) .ci/with-emulator .aws-sam/run-in-docker
 
+# One function is built, into a folder of its own: sam build empties the folder.
 .PHONY: sam-invoke
-sam-invoke: sam-build ## Start one built function with sam local: make sam-invoke FN=contact-find EVENT=events/contact-find/found-by-phone.json
+sam-invoke: ## Start one built function with sam local in Docker: make sam-invoke FN=contact-find EVENT=events/contact-find/found-by-phone.json
 	$(require-event)
-	$(SAM) local invoke "$$(awk -F - '{for (i = 1; i <= NF; i++) printf "%s%s", toupper(substr($$i, 1, 1)), substr($$i, 2)}' <<<"$(FN)")" \
-		--template $(DOCKER_BUILD)/template.yaml --event "$(EVENT)" --parameter-overrides Architecture=$(call processor,$(HOST_ARCH))
+	@test -f "functions/$(FN)/main.go" || { echo "there is no function $(FN), only" $$(ls functions) >&2; exit 2; }
+	@test -f "$(EVENT)" || { echo "there is no event $(EVENT)" >&2; exit 2; }
+	$(require-docker)
+	@$(MAKE) --no-print-directory $(VENV)/.installed $(EMULATOR)/.installed
+	@mkdir -p .aws-sam
+	@ARCH=$(HOST_ARCH) TARGET_OS=linux $(SAM) build $(call logical-id,$(FN)) --build-dir $(INVOKE_BUILD) --parameter-overrides Architecture=$(call processor,$(HOST_ARCH)) >$(INVOKE_BUILD).log 2>&1 || { cat $(INVOKE_BUILD).log >&2; exit 1; }
+	@go build -o .aws-sam/invoke-in-docker ./local/invoke
+	@.ci/with-emulator .aws-sam/invoke-in-docker -sam $(VENV)/bin/sam -build $(INVOKE_BUILD) -fn "$(FN)" -event "$(EVENT)"
+
+.PHONY: test-sam-local
+test-sam-local: ## With sam local: the README's sessions, every event in events/, and make sam-invoke; .ci/with-docker brings Docker if need be
+	$(require-docker)
+	@$(MAKE) --no-print-directory sam-build $(EMULATOR)/.installed
+	.ci/with-emulator go run ./local/smoke -build $(DOCKER_BUILD) -sam $(VENV)/bin/sam
+	SITOO_RULE_SAM=$(CURDIR)/$(VENV)/bin/sam SAM_BUILD=$(CURDIR)/$(DOCKER_BUILD) .ci/with-emulator go test -count=1 ./local/run ./local/samlocal -run 'InDocker$$'
 
 ## Speed and fuzzing
 

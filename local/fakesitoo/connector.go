@@ -5,8 +5,10 @@ import (
 	"context"
 	"encoding/json"
 	"io"
+	"maps"
 	"net/http"
 	"net/url"
+	"strconv"
 	"strings"
 	"time"
 )
@@ -22,9 +24,12 @@ type delivered struct {
 // message is what a person is told of a call that did not go well.
 func (d delivered) message() string {
 	body, _ := d.Body.(json.RawMessage)
-	var said struct{ Message string }
-	if json.Unmarshal(body, &said) == nil && said.Message != "" {
-		return said.Message
+	var said struct {
+		Message string
+		Data    struct{ Message string } `json:"error_data"` // v2's
+	}
+	if json.Unmarshal(body, &said) == nil && said.Message+said.Data.Message != "" {
+		return said.Message + said.Data.Message
 	}
 	if d.Error != "" {
 		return d.Error
@@ -35,6 +40,16 @@ func (d delivered) message() string {
 // call asks the connector as a till does: with the shop's token, and the time a
 // till has. What goes wrong is in the answer, as a person reads it.
 func (s *Server) call(ctx context.Context, method, path string, body []byte) delivered {
+	return s.request(ctx, method, path, body, func(r *http.Request) { r.Header.Set("Authorization", "Bearer "+s.o.Token) })
+}
+
+// callV2 is call below v2's URL, where Sitoo identifies itself by a user name
+// and a password.
+func (s *Server) callV2(ctx context.Context, method, path string, body []byte) delivered {
+	return s.request(ctx, method, "/v2"+path, body, func(r *http.Request) { r.SetBasicAuth("sitoo", s.o.Token) })
+}
+
+func (s *Server) request(ctx context.Context, method, path string, body []byte, identify func(*http.Request)) delivered {
 	out := delivered{URL: strings.TrimSuffix(s.o.Connector, "/") + path}
 	req, err := http.NewRequestWithContext(ctx, method, out.URL, bytes.NewReader(body))
 	if err != nil {
@@ -44,7 +59,7 @@ func (s *Server) call(ctx context.Context, method, path string, body []byte) del
 	if len(body) > 0 {
 		req.Header.Set("Content-Type", "application/json")
 	}
-	req.Header.Set("Authorization", "Bearer "+s.o.Token)
+	identify(req)
 	resp, err := s.o.Client.Do(req)
 	if err != nil {
 		out.Error = err.Error()
@@ -67,11 +82,72 @@ func (s *Server) call(ctx context.Context, method, path string, body []byte) del
 // deliver sends the copy of an order to the connector. It returns nil if there
 // is none.
 func (s *Server) deliver(ctx context.Context, order json.RawMessage) *delivered {
-	if s.o.Connector == "" {
+	if s.o.Connector == "" || s.o.SPI == 2 {
 		return nil
 	}
 	out := s.call(ctx, http.MethodPost, "/transactions", order)
 	return &out
+}
+
+// redeemV2 is redeem in one call of v2, which uses all or none.
+func (s *Server) redeemV2(ctx context.Context, orderID int64, body sale) ([]delivered, error) {
+	type check struct {
+		ID    string `json:"bonus_check_id"`
+		Value string `json:"value,omitempty"`
+	}
+	type promotion struct {
+		ID string `json:"promotion_id"`
+	}
+	in := struct {
+		Checks     []check     `json:"bonus_checks"`
+		Promotions []promotion `json:"promotions"`
+		OrderID    string      `json:"transaction_id"`
+	}{[]check{}, []promotion{}, strconv.FormatInt(orderID, 10)}
+	for _, r := range body.Rows {
+		if r.BonusCheckID != "" {
+			in.Checks = append(in.Checks, check{r.BonusCheckID, r.Discount})
+		}
+		if r.PromotionID != "" {
+			in.Promotions = append(in.Promotions, promotion{r.PromotionID})
+		}
+	}
+	switch {
+	case len(in.Checks)+len(in.Promotions) == 0 || s.o.Connector == "":
+		return nil, nil
+	case body.ContactID == "":
+		return nil, badSale("contactid: whose checks the sale uses is expected.")
+	}
+	text, err := json.Marshal(in)
+	if err != nil {
+		return nil, err
+	}
+	d := s.callV2(ctx, http.MethodPost, "/customers/"+url.PathEscape(body.ContactID)+"/redeem", text)
+	if d.Status != http.StatusOK {
+		return nil, badSale("redeem: %s", d.message())
+	}
+	return []delivered{d}, nil
+}
+
+// The keys by which v1 and v2 name the same thing on orders and their rows.
+var keysV2 = map[string]string{
+	"customcrm-contactid": "crm-customerid", "customcrm-membernumber": "crm-membernumber",
+	bonusCheckKey: "crm-bonuscheckid", promotionKey: "crm-promotionid",
+}
+
+// renamed returns additional data with v1's keys as v2's, or back.
+func renamed(data map[string]string, back bool) map[string]string {
+	out := maps.Clone(data)
+	for v1, v2 := range keysV2 {
+		from, to := v1, v2
+		if back {
+			from, to = v2, v1
+		}
+		if v, has := out[from]; has {
+			delete(out, from)
+			out[to] = v
+		}
+	}
+	return out
 }
 
 // redeem uses the bonus checks and promotions of a sale's rows. If one is

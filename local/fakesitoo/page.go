@@ -2,6 +2,7 @@ package fakesitoo
 
 import (
 	"bytes"
+	"cmp"
 	_ "embed"
 	"encoding/json"
 	"html/template"
@@ -69,7 +70,7 @@ func (s *Server) show(e entry) shown {
 	}
 	out.Total = o.Total + " " + o.Currency
 	out.Returnable = what(e) == "finished" && !strings.HasPrefix(o.Total, "-")
-	out.Contact = o.Additional["customcrm-contactid"]
+	out.Contact = cmp.Or(o.Additional["customcrm-contactid"], o.Additional["crm-customerid"])
 	for _, part := range []string{o.NameFirst, o.NameLast, o.Email, o.Phone} {
 		if part != "" {
 			out.Customer += part + " "

@@ -95,12 +95,28 @@ func (s *Server) sell(ctx context.Context, body sale) (json.RawMessage, []delive
 	}
 	var redeemed []delivered
 	if body.Redeem && body.Credit == 0 {
-		if redeemed, err = s.redeem(ctx, o.id, body); err != nil {
+		use := s.redeem
+		if s.o.SPI == 2 {
+			use = s.redeemV2
+		}
+		if redeemed, err = use(ctx, o.id, body); err != nil {
 			return nil, nil, err
 		}
 	}
+	if s.o.SPI == 2 {
+		o.additional = renamed(o.additional, false)
+		for i := range o.rows {
+			o.rows[i].additional = renamed(o.rows[i].additional, false)
+		}
+	}
 	data := o.append(nil, nil)
-	return data, redeemed, s.Add(data)
+	if err := s.Add(data); err != nil {
+		return nil, nil, err
+	}
+	if s.o.SPI == 2 {
+		s.Tell(EventData{EshopID: o.eshopID, OrderID: o.id, WarehouseID: o.warehouse, Type: "add", State: "closed"})
+	}
+	return data, redeemed, nil
 }
 
 // newOrder is a finished order of the first till, without rows.
@@ -337,7 +353,7 @@ func (s *Server) soldOrder(e entry) (order, error) {
 	o := order{
 		id:         e.id,
 		customer:   Customer{Email: in.Email, Phone: in.Phone, NameFirst: in.NameFirst, NameLast: in.NameLast},
-		additional: in.Additional,
+		additional: renamed(in.Additional, true),
 	}
 	for i, r := range in.Rows {
 		p, has := productBySKU(r.SKU)
@@ -347,7 +363,7 @@ func (s *Server) soldOrder(e entry) (order, error) {
 			return order{}, badSale("creditorderid: row %d of order %d is no product of this shop.", i, e.id)
 		}
 		p.net = price
-		out := row{product: p, quantity: r.Quantity, discount: discount, voucherName: r.VoucherName, additional: r.Additional}
+		out := row{product: p, quantity: r.Quantity, discount: discount, voucherName: r.VoucherName, additional: renamed(r.Additional, true)}
 		if p.unit != "" {
 			out.perUnit = 250
 		}

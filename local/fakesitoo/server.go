@@ -56,8 +56,19 @@ type Options struct {
 	// Connector the order is only made.
 	Connector string
 	Token     string
-	Client    *http.Client     // for the connector, default one with the till's 10 s
-	Now       func() time.Time // date of sold orders, default time.Now
+	// SPI is which of Sitoo's interfaces the till speaks: 1, the default, is
+	// Custom CRM v1, which posts a copy of each order; 2 is CRM SPI v2, where an
+	// event tells of it below Connector/v2 and rows and orders name checks and
+	// customers by v2's keys. Events go out by SendEvents or RunEvents.
+	SPI int
+	// EventDelay is how long an event waits before it is first sent,
+	// EventRepeats how often more a batch is sent that was taken already,
+	// EventPause the wait between tries in place of Sitoo's own.
+	EventDelay   time.Duration
+	EventRepeats int
+	EventPause   time.Duration
+	Client       *http.Client     // for the connector, default one with the till's 10 s
+	Now          func() time.Time // date of sold orders, default time.Now
 
 	// Observe, if set, is told of every request to the API before the end of
 	// its answer goes out. Calls may come at the same time; they may change the
@@ -79,6 +90,8 @@ type Server struct {
 	o      Options
 	people http.Handler // the pages and what they call
 	sells  sync.Mutex   // one sale at a time, so that ids are in the order of the tills
+
+	events outbox
 
 	books sync.RWMutex // guards book
 	book  *book
@@ -118,6 +131,7 @@ func New(o Options) *Server {
 	}
 	s := &Server{o: o, book: newBook(newGenerator(o.Seed, max(o.Orders, 0), o.Customers))}
 	s.people = s.pages()
+	s.events.more = make(chan struct{}, 1)
 	return s
 }
 

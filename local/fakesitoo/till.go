@@ -32,6 +32,7 @@ func (s *Server) pages() http.Handler {
 	mux.HandleFunc("GET /_till/shop", s.serveShop)
 	mux.HandleFunc("/_till/crm/", s.serveTillCall)
 	mux.HandleFunc("POST /_sell", s.serveSell)
+	mux.HandleFunc("GET /_events", func(w http.ResponseWriter, _ *http.Request) { send(w, succeeded(s.Deliveries()), nil) })
 	mux.HandleFunc("/", func(w http.ResponseWriter, _ *http.Request) { send(w, notFound, nil) })
 	return http.NewCrossOriginProtection().Handler(mux)
 }
@@ -77,7 +78,8 @@ func (s *Server) serveShop(w http.ResponseWriter, _ *http.Request) {
 var tillCalls = []string{"contacts", "lookup_contacts", "consents"}
 
 // serveTillCall makes one call of the till page: what follows /_till/crm is
-// asked of the connector as it is, with the token that the shop has entered.
+// asked of the connector as it is, or with SPI 2 in v2's words, with the token
+// that the shop has entered.
 // The browser cannot: it is another host, and must not know the token.
 func (s *Server) serveTillCall(w http.ResponseWriter, r *http.Request) {
 	path := strings.TrimPrefix(r.URL.EscapedPath(), "/_till/crm")
@@ -95,10 +97,17 @@ func (s *Server) serveTillCall(w http.ResponseWriter, r *http.Request) {
 		send(w, failed(http.StatusBadRequest, "The body is not readable: "+err.Error()), nil)
 		return
 	}
-	if r.URL.RawQuery != "" {
-		path += "?" + r.URL.RawQuery
+	var d delivered
+	asked := path
+	if s.o.SPI == 2 {
+		d, asked = s.askV2(r.Context(), tillCall{r.Method, path, r.URL.RawQuery, body})
+		asked = "/v2" + asked
+	} else {
+		if r.URL.RawQuery != "" {
+			asked += "?" + r.URL.RawQuery
+		}
+		d = s.call(r.Context(), r.Method, asked, body)
 	}
-	d := s.call(r.Context(), r.Method, path, body)
 	if d.Status == 0 || d.Error != "" {
 		send(w, failed(http.StatusBadGateway, "The connector gives no answer: "+d.Error), nil)
 		return
@@ -109,5 +118,6 @@ func (s *Server) serveTillCall(w http.ResponseWriter, r *http.Request) {
 	}
 	a := forPeople("application/json", said)
 	a.status = d.Status
+	a.header.Set("X-Till-Call", r.Method+" "+asked) // what the page's list shows
 	send(w, a, nil)
 }

@@ -31,13 +31,14 @@
   // error with what the cashier is told and the member that is wrong.
   async function call(method, path, body) {
     const started = performance.now();
-    let status = 0, answer = null;
+    let status = 0, answer = null, asked = method + " " + path;
     try {
       const res = await fetch("/_till/crm" + path, { method, body: body && JSON.stringify(body), headers: body ? { "Content-Type": "application/json" } : {} });
       status = res.status;
+      asked = res.headers.get("X-Till-Call") || asked;
       answer = await res.json();
     } catch { /* said below: there is no answer, or none that can be read */ }
-    note(method + " " + path, status, performance.now() - started);
+    note(asked, status, performance.now() - started);
     if (status === 200) return answer;
     const said = (answer && (answer.message || answer.errortext)) || "Inget svar.";
     throw Object.assign(new Error(said), { status, member: answer && answer.member });

@@ -62,7 +62,7 @@ func run(ctx context.Context, getenv func(string) string, out, logs io.Writer) e
 	say := func(format string, args ...any) { fmt.Fprintf(out, format+"\n", args...) }
 
 	shop := standins.Options{
-		Key: cmp.Or(getenv("RULE_KEY"), fakerule.DefaultKey), Seed: getenv("RULE_SEED"), RulePort: getenv("RULE_PORT"), SitooPort: getenv("SITOO_PORT"),
+		Key: cmp.Or(getenv("RULE_KEY"), fakerule.DefaultKey), Seed: getenv("RULE_SEED"), RulePort: getenv("RULE_PORT"), SitooPort: getenv("SITOO_PORT"), SPI: getenv("SPI"),
 	}
 	ruleURL := getenv("RULE_URL")
 	var customers standins.Customers
@@ -74,38 +74,58 @@ func run(ctx context.Context, getenv func(string) string, out, logs io.Writer) e
 	} else {
 		say("Rule               %s", ruleURL)
 	}
-	if getenv("SITOO_URL") == "" {
-		url, err := standins.Sitoo(ctx, &group, shop, customers, apiURL)
-		if err != nil {
+	sitooURL := getenv("SITOO_URL")
+	if sitooURL == "" {
+		if sitooURL, err = standins.Sitoo(ctx, &group, shop, customers, apiURL); err != nil {
 			return err
 		}
-		say("Sitoo (stand-in)   %s   a made-up shop; sells with POST /_sell", url)
-		say("Till (stand-in)    %s/till   open it: what a cashier sees", url)
+		say("Sitoo (stand-in)   %s   a made-up shop; sells with POST /_sell", sitooURL)
+		say("Till (stand-in)    %s/till   open it: what a cashier sees", sitooURL)
 	} else {
-		say("Sitoo              %s", getenv("SITOO_URL"))
+		say("Sitoo              %s", sitooURL)
 	}
 
 	o := stack.Options{Template: t, RuleURL: ruleURL, Log: log, SitooAnyHost: true}
-	if getenv("AWS") == "1" {
-		cfg, err := cloud(ctx)
-		if err != nil {
-			return err
-		}
-		o.Cloud = &cfg
-		say("AWS                %s", cmp.Or(getenv("AWS_ENDPOINT_URL"), "region "+cfg.Region))
-	}
-	s, err := stack.New(ctx, o)
+	c, err := start(ctx, o, sitooURL, getenv, logs, say)
 	if err != nil {
 		return err
 	}
-	group.Go(func() { s.Run(ctx) })
-	standins.Serve(ctx, &group, api, withQueues(s))
+	group.Go(func() { c.work(ctx) })
+	standins.Serve(ctx, &group, api, c.handler)
 	say("API for Sitoo      %s   with the API token %s", apiURL, shop.Key)
 	say("try:  curl -H 'Authorization: Bearer %s' '%s/contacts?key=070-174+06+05'", shop.Key, apiURL)
 	say("and:  curl -H 'Authorization: Bearer %s' -F file=@%s %s/bonuschecks", shop.Key, sample, apiURL)
 	say("ready")
 	<-ctx.Done()
 	return nil
+}
+
+// connector is what answers Sitoo.
+type connector struct {
+	handler http.Handler
+	work    func(context.Context) // works the queues until its context ends
+}
+
+// start makes the connector: the handlers in this process, with everything in
+// memory or (AWS=1) at an AWS endpoint, or (SAM=<the SAM CLI>) what is deployed, in
+// Docker.
+func start(ctx context.Context, o stack.Options, sitooURL string, getenv func(string) string, logs io.Writer, say func(string, ...any)) (connector, error) {
+	if getenv("AWS") == "1" || getenv("SAM") != "" {
+		cfg, err := cloud(ctx)
+		if err != nil {
+			return connector{}, err
+		}
+		o.Cloud = &cfg
+		say("AWS                %s", cmp.Or(getenv("AWS_ENDPOINT_URL"), "region "+cfg.Region))
+	}
+	if program := getenv("SAM"); program != "" {
+		return inDocker(ctx, o, program, sitooURL, getenv, logs, say)
+	}
+	s, err := stack.New(ctx, o)
+	if err != nil {
+		return connector{}, err
+	}
+	return connector{handler: withQueues(s), work: s.Run}, nil
 }
 
 // withQueues serves the API, and beside it the queues in memory: a POST to

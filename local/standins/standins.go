@@ -41,6 +41,8 @@ type Options struct {
 	// Seed is the name of a file of made-up customers, in the form of
 	// local/fakerule/seed.json, "" for the built-in ones.
 	Seed string
+	// SPI is which of Sitoo's interfaces the tills speak, "1" (or "") or "2".
+	SPI string
 }
 
 // Customers are who buys in the made-up shop.
@@ -88,13 +90,19 @@ func Rule(ctx context.Context, group *sync.WaitGroup, o Options) (url string, cu
 // the customers, whose tills call the connector at that API URL. It returns its
 // address.
 func Sitoo(ctx context.Context, group *sync.WaitGroup, o Options, customers Customers, connector string) (url string, err error) {
+	spi, err := strconv.Atoi(cmp.Or(o.SPI, "1"))
+	if err != nil || spi < 1 || spi > 2 {
+		return "", fmt.Errorf("SPI is %q, 1 or 2 is expected", o.SPI)
+	}
 	l, err := Listen(o.Host, cmp.Or(o.SitooPort, "3002"))
 	if err != nil {
 		return "", err
 	}
-	Serve(ctx, group, l, fakesitoo.New(fakesitoo.Options{
-		Orders: orders, Customers: customers, Connector: connector, Token: cmp.Or(o.Key, fakerule.DefaultKey),
-	}))
+	shop := fakesitoo.New(fakesitoo.Options{
+		Orders: orders, Customers: customers, Connector: connector, Token: cmp.Or(o.Key, fakerule.DefaultKey), SPI: spi,
+	})
+	Serve(ctx, group, l, shop)
+	group.Go(func() { shop.RunEvents(ctx) })
 	return "http://" + l.Addr().String(), nil
 }
 
