@@ -17,6 +17,10 @@ SAM := SAM_CLI_TELEMETRY=0 $(VENV)/bin/sam
 # What AWS calls a processor that Go calls amd64.
 processor = $(if $(filter amd64,$(1)),x86_64,$(1))
 require-event = @test -n "$(FN)" -a -n "$(EVENT)" || { echo "say which function and event, for example FN=contact-find EVENT=events/contact-find/found-by-phone.json" >&2; exit 2; }
+define require-python
+@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 10))' || { echo "Python 3.10 or later is needed" >&2; exit 1; }
+@$(PYTHON) -c 'import venv, ensurepip' 2>/dev/null || { echo "Python's venv module is needed: on Debian and Ubuntu, apt-get install python3-venv" >&2; exit 1; }
+endef
 # The logical id of the function contact-find is ContactFind.
 logical-id = $(shell awk -F - '{for (i = 1; i <= NF; i++) printf "%s%s", toupper(substr($$i, 1, 1)), substr($$i, 2)}' <<<"$(1)")
 require-docker = @docker version >/dev/null 2>&1 || { echo "sam local starts functions in Docker, and no Docker answers here: start it, or take make run and make invoke, which need none." >&2; exit 1; }
@@ -32,7 +36,7 @@ export VENV EMULATOR
 
 .PHONY: help
 help: ## List every target
-	@awk -F ' *## ' '/^## /{printf "\n%s\n", substr($$0, 4)} /^[a-z-]+:.*## /{split($$1, t, ":"); printf "  %-12s %s\n", t[1], $$2}' $(firstword $(MAKEFILE_LIST))
+	@awk -F ' *## ' '/^## /{printf "\n%s\n", substr($$0, 4)} /^[a-z-]+:.*## /{split($$1, t, ":"); printf "  %-14s %s\n", t[1], $$2}' $(firstword $(MAKEFILE_LIST))
 
 ## Every day
 
@@ -180,8 +184,7 @@ fuzz-short: ## Feed every fuzz test some thousand new inputs
 venv: $(VENV)/.installed ## Set up .venv with the Python tools (sam, cfn-lint)
 
 $(VENV)/.installed: .ci/requirements.txt
-	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 10))' || { echo "Python 3.10 or later is needed" >&2; exit 1; }
-	@$(PYTHON) -c 'import venv, ensurepip' 2>/dev/null || { echo "Python's venv module is needed: on Debian and Ubuntu, apt-get install python3-venv" >&2; exit 1; }
+	$(require-python)
 	$(PYTHON) -m venv $(VENV)
 	$(VENV)/bin/pip install --quiet --disable-pip-version-check --requirement .ci/requirements.txt
 	@touch $@
@@ -190,8 +193,7 @@ $(VENV)/.installed: .ci/requirements.txt
 emulator: $(EMULATOR)/.installed ## Set up .emulator with the AWS emulator (MiniStack)
 
 $(EMULATOR)/.installed: .ci/emulator.txt
-	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 10))' || { echo "Python 3.10 or later is needed" >&2; exit 1; }
-	@$(PYTHON) -c 'import venv, ensurepip' 2>/dev/null || { echo "Python's venv module is needed: on Debian and Ubuntu, apt-get install python3-venv" >&2; exit 1; }
+	$(require-python)
 	$(PYTHON) -m venv $(EMULATOR)
 	$(EMULATOR)/bin/pip install --quiet --disable-pip-version-check --require-hashes --requirement .ci/emulator.txt
 	@touch $@

@@ -76,6 +76,7 @@ func run(ctx context.Context, build string, getenv func(string) string, out io.W
 		return err
 	}
 	say("Sitoo (stand-in)   %s   a made-up shop; sells with POST /_sell", sitoo)
+	say("Till (stand-in)    %s/till   open it: what a cashier sees", sitoo)
 	say("API for Sitoo      %s   with the API token %s", w.stack.api, shop.Key)
 	say("                   %s/sitoo leads there, so that what the README says to type can be typed", door)
 	say("try:  curl -H 'Authorization: Bearer %s' '%s/contacts?key=070-174+06+05'", shop.Key, w.stack.api)

@@ -366,3 +366,20 @@ func TestSamconfig(t *testing.T) {
 		}
 	}
 }
+
+// TestRuleUrl: the shops' keys and customers go to Rule, so its address is https;
+// http only leads to the machine itself, where a stand-in is.
+func TestRuleUrl(t *testing.T) {
+	t.Parallel()
+	pattern := regexp.MustCompile(textAt(load(t), "Parameters", "RuleUrl", "AllowedPattern"))
+	for url, want := range map[string]bool{
+		"https://app.rule.io/api": true, "https://rule.example.com:8443": true,
+		"http://127.0.0.1:3001": true, "http://localhost:3001/api": true,
+		"http://app.rule.io/api": false, "http://127.0.0.1.example.com": false, "http://localhost.example.com/api": false,
+		"http://127.0.0.1@example.com": false, "http://10.0.0.1": false, "https://app.rule.io/": false, "": false,
+	} {
+		if got := pattern.MatchString(url); got != want {
+			t.Errorf("RuleUrl takes %q: %v, want %v", url, got, want)
+		}
+	}
+}
