@@ -62,7 +62,9 @@ func (w *Worker) Work(ctx context.Context, body, attempt string) (m Message, id 
 		return m, o.ID, nil, fmt.Errorf("account %s: %w", a.ID, err)
 	}
 	r = w.Rule.Session(key, a.BlockedUntil, func(ctx context.Context, until time.Time) { w.Directory.Block(ctx, a.ID, until) })
-	return m, o.ID, r, w.Deliver(ctx, a, r, o, attempt)
+	mode := Live
+	mode.Received = m.Received
+	return m, o.ID, r, w.deliver(ctx, a, r, o, attempt, mode)
 }
 
 // GiveUp notes in the ledger that a message is put aside, and why. It may be
