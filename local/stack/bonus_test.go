@@ -189,9 +189,9 @@ func TestBonusDay(t *testing.T) {
 	want(r.redeem("POST", bonusPath(hundred), `{"orderid":"4712"}`), 200,
 		`{"bonuscheckid":"BC-2026-0001","redeemed":true,"dateredeemed":"2026-03-02T09:00:00Z","used":40.00,"remaining":0.00}`)
 	want(r.redeem("POST", bonusPath(hundred), `{"orderid":"4713"}`), 400,
-		`{"error":"conflict","message":"This bonus check has been used already, on 2026-03-02 10:00."}`)
+		`{"error":"conflict","message":"Bonuschecken är redan använd, 2026-03-02 10:00.","code":"check_used_on","args":{"date":"2026-03-02 10:00","what":"bonuscheck"}}`)
 	want(r.redeem("POST", bonusPath(hundred), ""), 400,
-		`{"error":"conflict","message":"This bonus check has been used already, on 2026-03-02 10:00."}`)
+		`{"error":"conflict","message":"Bonuschecken är redan använd, 2026-03-02 10:00.","code":"check_used_on","args":{"date":"2026-03-02 10:00","what":"bonuscheck"}}`)
 	want(r.redeem("POST", bonusPath(hundred), body), 200, first)
 	show(hundred, "")
 
@@ -225,7 +225,7 @@ func TestBonusDay(t *testing.T) {
 	// A promotion, once; and by its order.
 	want(r.redeem("POST", promotionPath("P-7"), `{"orderid":4720}`), 200, `{"promotionid":"P-7","redeemed":true,"dateredeemed":"2026-03-02T09:00:00Z"}`)
 	show("P-7", "")
-	want(r.redeem("POST", promotionPath("P-7"), `{"orderid":4721}`), 400, `{"error":"conflict","message":"This promotion has been used already, on 2026-03-02 10:00."}`)
+	want(r.redeem("POST", promotionPath("P-7"), `{"orderid":4721}`), 400, `{"error":"conflict","message":"Kampanjen är redan använd, 2026-03-02 10:00.","code":"check_used_on","args":{"date":"2026-03-02 10:00","what":"promotion"}}`)
 	want(r.redeem("DELETE", promotionPath("P-7"), `{"orderid":4720}`), 200, `{"promotionid":"P-7","redeemed":false,"dateredeemed":null}`)
 	show("P-7", "promotion")
 	r.want(r.call("POST", "/transactions", sale(5003, discounted("crm-promotionid", "P-7"))), 200)
@@ -233,17 +233,17 @@ func TestBonusDay(t *testing.T) {
 	show("P-7", "")
 
 	// What cannot be used says why.
-	want(r.redeem("POST", bonusPath("BC-2025-0100"), ""), 400, `{"error":"conflict","message":"This bonus check has expired; it could be used until 2025-12-31."}`)
-	want(r.redeem("POST", bonusPath("BC-2025-0099"), ""), 400, `{"error":"conflict","message":"This bonus check has been used already, on 2025-12-20 16:10."}`)
-	want(r.redeem("POST", bonusPath("nix"), ""), 404, `{"error":"not_found","message":"The customer has no bonus check with this id."}`)
-	want(r.redeem("POST", "/contacts/255930000/bonuschecks/x/redeem", ""), 404, `{"error":"not_found","message":"There is no customer with that id."}`)
+	want(r.redeem("POST", bonusPath("BC-2025-0100"), ""), 400, `{"error":"conflict","message":"Bonuschecken har gått ut; den gällde till 2025-12-31.","code":"check_expired","args":{"date":"2025-12-31","what":"bonuscheck"}}`)
+	want(r.redeem("POST", bonusPath("BC-2025-0099"), ""), 400, `{"error":"conflict","message":"Bonuschecken är redan använd, 2025-12-20 16:10.","code":"check_used_on","args":{"date":"2025-12-20 16:10","what":"bonuscheck"}}`)
+	want(r.redeem("POST", bonusPath("nix"), ""), 404, `{"error":"not_found","message":"Kunden har ingen bonuscheck med det id:t.","code":"check_unknown"}`)
+	want(r.redeem("POST", "/contacts/255930000/bonuschecks/x/redeem", ""), 404, `{"error":"not_found","message":"Det finns ingen kund med det id:t. Sök efter kunden igen.","code":"contact_unknown"}`)
 	want(r.redeem("POST", "/contacts/abc/bonuschecks/x/redeem", ""), 400,
-		`{"error":"invalid","message":"contactid is not a customer's id, a number such as 255934461 is expected.","member":"contactid"}`)
-	want(r.redeem("POST", bonusPath("BC-2026-0002"), `{"remaining":"60"}`), 400, `{"error":"invalid","message":"remaining is 60.00, but only 50.00 is left.","member":"remaining"}`)
+		`{"error":"invalid","message":"Kundens id är inget id; ett tal som 255934461 väntas.","member":"contactid","code":"contactid_wrong","args":{"field":"contactid"}}`)
+	want(r.redeem("POST", bonusPath("BC-2026-0002"), `{"remaining":"60"}`), 400, `{"error":"invalid","message":"Kvar efter köpet är 60.00, men bara 50.00 finns kvar.","member":"remaining","code":"check_too_little","args":{"field":"remaining","left":"50.00","remaining":"60.00"}}`)
 	want(r.redeem("POST", bonusPath("BC-2026-0002"), `{"remaining":50}`), 400,
-		`{"error":"invalid","message":"remaining is 50.00, which is what is left already: that would use nothing.","member":"remaining"}`)
+		`{"error":"invalid","message":"Kvar efter köpet är 50.00, och så mycket finns redan: inget skulle användas.","member":"remaining","code":"check_nothing_used","args":{"field":"remaining","remaining":"50.00"}}`)
 	want(r.redeem("DELETE", bonusPath("BC-2026-0002"), ""), 400,
-		`{"error":"conflict","message":"This bonus check was not used at this shop's tills, so there is nothing to take back."}`)
+		`{"error":"conflict","message":"Bonuschecken användes inte i den här butikens kassor, så det finns inget att ta tillbaka.","code":"check_not_here","args":{"what":"bonuscheck"}}`)
 	show("BC-2026-0002", "50.00")
 
 	// The messages that would have completed Rule's copy find nothing to do.
@@ -281,7 +281,7 @@ func TestTwentyTills(t *testing.T) {
 				case 200:
 					won++
 				case 400:
-					if !strings.Contains(a.Body, "has been used already") {
+					if !strings.Contains(a.Body, "check_used_on") {
 						t.Errorf("answer %s", a.Body)
 					}
 				default:

@@ -269,10 +269,10 @@ func (d people) Accounts(ctx context.Context, sitooAccount string) ([]string, er
 	return d.directory.Accounts(ctx, sitooAccount)
 }
 
-// SetupCheck is the function setup-check. It needs Sitoo.
+// SetupCheck is the function setup-check. It needs Sitoo and Consents.
 func SetupCheck(p Parts) lambda.Handler {
 	newID := func() string { return strings.ToLower(rand.Text()) }
-	return p.edge().SetupCheck(&setup.Check{Now: p.Now, NewID: newID}, people{p, p.directory()}.Shop)
+	return p.edge().SetupCheck(&setup.Check{Now: p.Now, NewID: newID}, p.Consents, people{p, p.directory()}.Shop)
 }
 
 // BackfillWorker is the function backfill-worker. It needs Ledger, Sitoo, History,

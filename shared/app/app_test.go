@@ -239,6 +239,8 @@ func TestFunctions(t *testing.T) {
 	withPhones := func(p *app.Parts) { p.Phones = phone.Parser("SE") }
 	withLedger := func(p *app.Parts) { p.Ledger = ledger }
 	withBonus := func(p *app.Parts) { p.Bonus = &memory.Bonus{} }
+	answers := &memory.Consents{}
+	withConsents := func(p *app.Parts) { p.Syncs, p.Consents = unsent{}, answers }
 	withOrders := func(p *app.Parts) { p.Orders, p.OrdersDelay = orders, orders }
 	withDeadLetters := func(p *app.Parts) { p.DeadLetters = orders }
 
@@ -267,10 +269,10 @@ func TestFunctions(t *testing.T) {
 			})
 		}, `\"contactid\":\"255934461\"`},
 		{"contact-get", app.ContactGet, []func(*app.Parts){withAccounts}, func() any { return request(of("255934461")) }, `\"contactid\":\"255934461\"`},
-		{"contact-add", app.ContactAdd, []func(*app.Parts){withAccounts, withPhones}, func() any {
+		{"contact-add", app.ContactAdd, []func(*app.Parts){withAccounts, withPhones, withConsents}, func() any {
 			return request(func(in *events.APIGatewayProxyRequest) { in.Body = `{"email":"ny@example.com","namefirst":"Ny"}` })
 		}, `"statusCode":200`},
-		{"contact-update", app.ContactUpdate, []func(*app.Parts){withAccounts, withPhones}, func() any {
+		{"contact-update", app.ContactUpdate, []func(*app.Parts){withAccounts, withPhones, withConsents}, func() any {
 			return request(func(in *events.APIGatewayProxyRequest) {
 				of("255934461")(in)
 				in.Body = `{"namefirst":"Annan"}`
@@ -283,7 +285,7 @@ func TestFunctions(t *testing.T) {
 		{"order-receive", app.OrderReceive, []func(*app.Parts){withAccounts, withOrders, withLedger}, func() any {
 			return request(func(in *events.APIGatewayProxyRequest) { in.Body = purchase })
 		}, `\"status\":\"queued\"`},
-		{"order-worker", app.OrderWorker, []func(*app.Parts){withAccounts, withOrders, withDeadLetters, withLedger, withPhones, withBonus}, func() any {
+		{"order-worker", app.OrderWorker, []func(*app.Parts){withAccounts, withOrders, withDeadLetters, withLedger, withPhones, withBonus, withConsents}, func() any {
 			if len(orders.messages) != 1 {
 				t.Fatalf("%d messages were queued, want 1", len(orders.messages))
 			}
@@ -351,3 +353,8 @@ func TestOrderWorkerLog(t *testing.T) {
 		t.Errorf("log holds the order's address: %s", log.String())
 	}
 }
+
+// unsent takes messages to nowhere.
+type unsent struct{}
+
+func (unsent) Send(context.Context, worker.Message) error { return nil }

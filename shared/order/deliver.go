@@ -36,10 +36,9 @@ const (
 	// QuietPrefix begins what the ledger says of an order that a backfill has in
 	// hand or has sent: see Mode.By.
 	QuietPrefix = "backfill "
-	// makesFor is until how long after its purchase an order makes a customer whom
-	// Rule does not know: an older one is sent again, and she may have been deleted
-	// since.
-	makesFor = 30 * 24 * time.Hour
+	// newSale is until how long after it came an order makes a customer anew whose
+	// contact Rule does not have any more.
+	newSale = time.Hour
 	// receiptFor is until how long after its purchase the till's own copy of an
 	// order that a backfill found first still starts the automations.
 	receiptFor = 72 * time.Hour
@@ -170,6 +169,8 @@ type Mode struct {
 	Subscriber int64
 	// Who is by what Rule knows Subscriber, zero if only by id.
 	Who customer.Key
+	// Received is when the till's copy of the order came, zero if that is not known.
+	Received time.Time
 	// Told, if set, is told in which state the ledger has the order now, and why.
 	Told func(s State, reason string)
 }
@@ -384,8 +385,11 @@ func (d *Deliverer) append(ctx context.Context, a account.Account, r *rule.Sessi
 		candidates = append(candidates, func() (whose, error) { return whose{id: p.ContactID}, nil })
 	}
 	if m.Subscriber == 0 {
-		// Somebody whom Rule had, and has no more, was deleted there.
-		deleted := p.ContactID != 0 || claim.Subscriber != 0
+		// Somebody whom Rule had when the order was first tried, and has no more, was
+		// deleted there since. A till's new sale may name a contact that was deleted
+		// before it.
+		late := m.Quiet || claim.Attempts > 1 || !m.Received.IsZero() && d.Now().Sub(m.Received) > newSale
+		deleted := claim.Subscriber != 0 || p.ContactID != 0 && late
 		candidates = append(candidates, func() (whose, error) { return d.person(ctx, a, r, p, o, deleted, m) })
 	}
 	// The first entry of an account takes more than one request: one that makes
@@ -493,18 +497,22 @@ func notYet(err error) error {
 	return &fault.Error{Kind: fault.Unavailable, Message: "Rule does not find the entry that it has just taken.", Err: fault.As(err).Err}
 }
 
-// person finds the subscriber whom an order names by email or phone, the first
-// of the two that Rule knows, and creates one if it knows neither. Of a known one
-// nothing is changed: a receipt that is sent to a relative's address does not
-// join two people. deleted says that Rule had the customer once: an old order
+// person finds the subscriber whom an order names by email or, without one, by
+// phone, and creates one if Rule has none. Of a known one nothing is changed: a
+// receipt that is sent to a relative's address does not join two people. deleted says that Rule had the customer once: an old order
 // does not bring her back.
 func (d *Deliverer) person(ctx context.Context, a account.Account, r *rule.Session, p Person, o sitoo.Order, deleted bool, m Mode) (whose, error) {
 	number := ""
 	if p.Phone != "" {
 		number, _ = d.Phones(p.Phone, a.Settings.Country, o.Address[string(customer.InvoiceCountry)])
 	}
-	keys := slices.DeleteFunc([]customer.Key{{Email: p.Email}, {Phone: number}}, customer.Key.Zero)
-	if len(keys) == 0 {
+	// An email address says whose it is even where Rule does not know it yet: the
+	// number beside it can be a relative's.
+	keys := []customer.Key{{Email: p.Email}}
+	if p.Email == "" {
+		keys = []customer.Key{{Phone: number}}
+	}
+	if keys[0].Zero() {
 		return whose{}, skip{"the order names no customer that Rule could know: no contact id that exists, no usable email address or phone number"}
 	}
 	for range 2 { // once more for somebody who is made between the look and the making
@@ -520,7 +528,7 @@ func (d *Deliverer) person(ctx context.Context, a account.Account, r *rule.Sessi
 				return whose{}, err
 			}
 		}
-		if age := d.Now().Sub(o.Date); deleted && (m.Quiet || age > receiptFor) || !m.Quiet && age > makesFor {
+		if deleted {
 			return whose{}, skip{"the customer is not in Rule, and an old order does not bring back who was deleted there"}
 		}
 		sub, err := d.create(ctx, a, r, p.Email, number, o, m)
@@ -540,15 +548,24 @@ func (d *Deliverer) create(ctx context.Context, a account.Account, r *rule.Sessi
 	fields := customer.FromOrder(customer.OrderPerson{
 		FirstName: o.FirstName, LastName: o.LastName, Company: o.Company, Address: o.Address,
 	}, d.Phones)
-	last := error(skip{"Rule refuses the order's email address or phone number"})
+	var last error
 	for _, k := range []customer.Key{{Email: email, Phone: number}, {Email: email}, {Phone: number}} {
 		if k.Zero() || k != (customer.Key{Email: email, Phone: number}) && (email == "" || number == "") {
 			continue
 		}
 		sub, err := d.Customers.Create(ctx, r, a, k, fields, m.Quiet, strconv.FormatInt(o.ID, 10))
-		if err == nil || fault.KindOf(err) != fault.Invalid {
+		switch kind := fault.KindOf(err); {
+		case err == nil:
+			return sub, nil
+		case kind == fault.Conflict && k.Email != "" && k.Phone != "": // the number is somebody else's
+			d.Log.InfoContext(ctx, "the order's phone number is another customer's; the email address says whose it is", "account", a.ID, "order", o.ID)
+		case kind != fault.Invalid:
 			return sub, err
 		}
+		last = err
 	}
-	return rule.Subscriber{}, last
+	if fault.KindOf(last) == fault.Conflict {
+		return rule.Subscriber{}, last
+	}
+	return rule.Subscriber{}, skip{"Rule refuses the order's email address or phone number"}
 }

@@ -75,6 +75,7 @@ func (w *Worker) Work(ctx context.Context, body, attempt string) (d Worked, err 
 	d.Session = w.Rule.Session(key, a.BlockedUntil, func(ctx context.Context, until time.Time) { w.Directory.Block(ctx, a.ID, until) })
 	m := Live
 	m.Quiet = w.Now().Sub(o.Date) > automationsFor
+	m.Received = d.Received
 	m.Told = func(s State, reason string) { d.State, d.Reason = s, reason }
 	err = w.deliver(ctx, a, d.Session, o, attempt, m)
 	return d, err

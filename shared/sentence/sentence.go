@@ -7,6 +7,7 @@ package sentence
 import (
 	"fmt"
 	"slices"
+	"strconv"
 	"strings"
 )
 
@@ -37,6 +38,9 @@ func Text(language, code string, args Args) (text string, ok bool) {
 	replace := make([]string, 0, 2*len(args))
 	for name, v := range args {
 		value := fmt.Sprint(v)
+		if n, ok := v.(float64); ok { // read back from JSON
+			value = strconv.FormatFloat(n, 'f', -1, 64)
+		}
 		if label, known := labels[value]; known && (name == Field || name == What) {
 			if value = label.sv; language == English {
 				value = label.en

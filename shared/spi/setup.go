@@ -8,6 +8,7 @@ import (
 	"github.com/aws/aws-lambda-go/lambda"
 
 	"sitoo-rule/shared/account"
+	"sitoo-rule/shared/customer"
 	"sitoo-rule/shared/fault"
 	"sitoo-rule/shared/setup"
 	"sitoo-rule/shared/sitoo"
@@ -21,7 +22,7 @@ const setupBudget = 25 * time.Second
 // of a 200; a key that Rule refuses is 401 as everywhere. shop returns how the
 // account's orders are read; it is asked only if the merchant has entered
 // credentials.
-func (e *Edge) SetupCheck(c *setup.Check, shop func(ctx context.Context, a account.Account) (*sitoo.Shop, error)) lambda.Handler {
+func (e *Edge) SetupCheck(c *setup.Check, answers customer.Answers, shop func(ctx context.Context, a account.Account) (*sitoo.Shop, error)) lambda.Handler {
 	return e.handler("setup-check", option{budget: setupBudget}, func(ctx context.Context, r *Request) (any, error) {
 		var s *sitoo.Shop
 		if r.Account.Sitoo != nil {
@@ -30,7 +31,9 @@ func (e *Edge) SetupCheck(c *setup.Check, shop func(ctx context.Context, a accou
 				return nil, fmt.Errorf("open the credentials for Sitoo: %w", err)
 			}
 		}
-		report := setup.NewReport(c.Run(ctx, r.Account, r.Rule, s))
+		lines := c.Run(ctx, r.Account, r.Rule, s)
+		asked, unasked, err := answers.Counts(ctx, r.Account.ID, e.Now().AddDate(0, 0, -6))
+		report := setup.NewReport(append(lines, setup.Consent(r.Account, asked, unasked, err)))
 		bad := 0
 		for i, l := range report.Lines {
 			if l.Status == setup.Failed {

@@ -14,6 +14,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"sitoo-rule/local/fakerule"
+	"sitoo-rule/local/memory"
 	"sitoo-rule/shared/account"
 	"sitoo-rule/shared/fault"
 	"sitoo-rule/shared/setup"
@@ -23,7 +24,7 @@ import (
 // setupCheck is the function, reading the shop as the product does.
 func (r *shopRig) setupCheck() lambda.Handler {
 	c := &setup.Check{Now: func() time.Time { return now }, NewID: func() string { return "id1" }, Pause: -1}
-	return r.SetupCheck(c, func(ctx context.Context, a account.Account) (*sitoo.Shop, error) {
+	return r.SetupCheck(c, new(memory.Consents), func(ctx context.Context, a account.Account) (*sitoo.Shop, error) {
 		id, password, err := r.Accounts.Access(ctx, a)
 		if err != nil {
 			return nil, err
@@ -58,7 +59,7 @@ func TestSetupCheck(t *testing.T) {
 	t.Parallel()
 	r := newShopRig(t)
 	h := r.setupCheck()
-	if out, states := r.report(h); out.Status != "ok" || states != "ooooooooooosss" {
+	if out, states := r.report(h); out.Status != "ok" || states != "ooooooooooossso" {
 		t.Errorf("without credentials: %s %s: %+v", out.Status, states, out.Lines)
 	}
 	if n := r.asked.Load(); n != 0 {
@@ -67,7 +68,7 @@ func TestSetupCheck(t *testing.T) {
 	if out := r.call("PUT", key, members(nil)); out.StatusCode != 200 {
 		t.Fatal(out.Body)
 	}
-	if out, states := r.report(h); out.Status != "ok" || states != "oooooooooooooo" {
+	if out, states := r.report(h); out.Status != "ok" || states != "ooooooooooooooo" {
 		t.Errorf("with credentials: %s %s: %+v", out.Status, states, out.Lines)
 	}
 	line := r.logs.line(t, "done")
@@ -78,7 +79,7 @@ func TestSetupCheck(t *testing.T) {
 	// What fails is a line, and support reads why.
 	r.rule.DefineHistorical(key, "Sitoo-Order", false)
 	before := r.rule.Subscribers(key)
-	if out, states := r.report(h); out.Status != "failed" || states != "oofooooooooooo" {
+	if out, states := r.report(h); out.Status != "failed" || states != "oofoooooooooooo" {
 		t.Errorf("not historical: %s %s: %+v", out.Status, states, out.Lines)
 	}
 	r.rule.SetFault(func(q *http.Request, _ []byte) *fakerule.Fault {
@@ -144,7 +145,7 @@ func TestSetupCheckShop(t *testing.T) {
 			t.Fatal(out.Body)
 		}
 		c := &setup.Check{Now: func() time.Time { return now }, NewID: func() string { return "id1" }, Pause: -1}
-		h := r.SetupCheck(c, func(context.Context, account.Account) (*sitoo.Shop, error) { return nil, tt.err })
+		h := r.SetupCheck(c, new(memory.Consents), func(context.Context, account.Account) (*sitoo.Shop, error) { return nil, tt.err })
 		if out := invoke(t, h, get("", nil)); out.StatusCode != tt.status {
 			t.Errorf("%s: %d %s, want %d", name, out.StatusCode, out.Body, tt.status)
 		}
