@@ -197,7 +197,10 @@ func Cloud(c Config) aws.Config {
 		Region: c.Region,
 		Credentials: credentials.NewStaticCredentialsProvider(
 			os.Getenv("AWS_ACCESS_KEY_ID"), os.Getenv("AWS_SECRET_ACCESS_KEY"), os.Getenv("AWS_SESSION_TOKEN")),
-		HTTPClient:       awshttp.NewBuildableClient().WithTimeout(2 * time.Second),
+		HTTPClient: awshttp.NewBuildableClient().WithTimeout(2 * time.Second).WithTransportOptions(func(t *http.Transport) {
+			// As for Rule: a connection that has died in silence is found out.
+			t.HTTP2 = &http.HTTP2Config{SendPingTimeout: time.Second, PingTimeout: time.Second}
+		}),
 		RetryMaxAttempts: 3,
 	}
 	if c.Endpoint != "" {
