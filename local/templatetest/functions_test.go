@@ -312,7 +312,7 @@ func TestActions(t *testing.T) {
 			"HistoryQueue": polls, "HistoryDeadLetters": {"sqs:SendMessage"}, "BackfillQueue": {"sqs:SendMessage"},
 			"BonusTable": books, "BonusQueue": {"sqs:SendMessage"},
 		}),
-		"UnknownRoute": {},
+		"UnknownRoute": {"AccountsTable": {"dynamodb:GetItem"}},
 	}
 	got := map[string]map[string][]string{}
 	for _, f := range functions(t, top) {

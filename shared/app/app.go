@@ -131,8 +131,11 @@ func PurchaseList(p Parts) lambda.Handler { return p.edge().PurchaseList() }
 // OrderReceive is the function order-receive. It needs Orders and Ledger.
 func OrderReceive(p Parts) lambda.Handler { return p.edge().OrderReceive(p.Orders, p.Ledger) }
 
-// UnknownRoute is the function unknown-route. It needs nothing but Log and Now.
-func UnknownRoute(p Parts) lambda.Handler { return spi.UnknownRoute(p.Log, p.Now) }
+// UnknownRoute is the function unknown-route. It needs Accounts alone, to read.
+func UnknownRoute(p Parts) lambda.Handler {
+	known := func(ctx context.Context, token string) bool { return account.Known(ctx, p.Accounts, token, p.Now()) }
+	return spi.UnknownRoute(known, p.Log, p.Now)
+}
 
 // BonusRedeem is the function bonuscheck-redeem. It needs Bonus and Syncs.
 func BonusRedeem(p Parts) lambda.Handler { return p.edge().BonusRedeem(p.bonus()) }

@@ -41,6 +41,13 @@ func WithAccounts(c Config, cloud aws.Config, p *Parts) error {
 	return errors.Join(needs("ACCOUNTS_TABLE", c.AccountsTable), needs("SECRETS_KEY_ID", c.SecretsKey))
 }
 
+// WithKnownKeys adds the accounts alone, for a function that only asks whether a
+// key is known: no seal, and no connection to Rule.
+func WithKnownKeys(c Config, cloud aws.Config, p *Parts) error {
+	p.Accounts = dynamo.NewAccounts(dynamodb.NewFromConfig(cloud), c.AccountsTable)
+	return needs("ACCOUNTS_TABLE", c.AccountsTable)
+}
+
 // WithPatience lets calls to Rule take long: a call for many orders is carried
 // out slowly, and one that is given up early is asked about for a while. It
 // comes after WithAccounts.
