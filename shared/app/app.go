@@ -316,6 +316,7 @@ func OrderWorker(p Parts) lambda.Handler {
 	}
 	edge := &worker.Edge{
 		Queue: p.OrdersDelay, DeadLetters: p.DeadLetters, Log: p.Log, Now: p.Now, Jitter: p.Jitter,
+		Weigh: order.Weight, AtOnce: order.AtOnce,
 		Aside: func(ctx context.Context, d *worker.Delivery, cause error) error {
 			return w.GiveUp(ctx, d.Body, d.Attempt, cause)
 		},

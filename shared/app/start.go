@@ -7,6 +7,8 @@ import (
 	"log/slog"
 	"net/http"
 	"os"
+	"runtime/debug"
+	"strconv"
 	"time"
 
 	"github.com/aws/aws-lambda-go/lambda"
@@ -179,11 +181,27 @@ func needs(name, value string) error {
 	return nil
 }
 
+// MemoryLimit returns how many bytes Go may hold before it collects garbage
+// whatever that costs: six sevenths of what Lambda gives the function, the rest
+// is for the binary and the stacks. 0, for no limit, if the environment does not
+// say or has GOMEMLIMIT, which Go reads itself. Without a limit Go lets garbage
+// double what is in use, and Lambda ends a process that goes over.
+func MemoryLimit(getenv func(string) string) int64 {
+	mb, err := strconv.ParseInt(getenv("AWS_LAMBDA_FUNCTION_MEMORY_SIZE"), 10, 32)
+	if err != nil || mb <= 0 || getenv("GOMEMLIMIT") != "" {
+		return 0
+	}
+	return mb << 20 / 7 * 6
+}
+
 // Start runs a function in Lambda until the process ends. With an environment
 // that lacks something it ends at once, with a line that names everything that
 // is wrong.
 func Start(f Function, parts ...Part) {
 	log := lambdacontext.NewLogger()
+	if limit := MemoryLimit(os.Getenv); limit > 0 {
+		debug.SetMemoryLimit(limit)
+	}
 	c, err := FromEnv(os.Getenv)
 	p := Parts{Log: log, Now: time.Now}
 	cloud := Cloud(c)

@@ -33,7 +33,33 @@ const (
 	maxMessage = 1<<20 - 4096
 	// maxUnpacked bounds what a message may unpack to.
 	maxUnpacked = 8 << 20
+	// MaxSize is how many bytes an order has at the most when it is queued; the
+	// door cuts a longer one.
+	MaxSize = 2 << 20
+	// AtOnce is how many bytes of orders a worker unpacks at the same moment.
+	// Decoded, checked and made entries of, they take up to 18 times as much
+	// memory, and order-worker has 512 MB.
+	AtOnce = 8 << 20
 )
+
+// Weight returns how many bytes of an order a queued message unpacks to. It
+// unpacks no more than a few kilobytes at a time, and never fails: a message that
+// cannot be read weighs what it is long.
+func Weight(body string) int {
+	if !strings.Contains(body, `"order_gzip"`) {
+		return len(body)
+	}
+	var m Message
+	if json.Unmarshal([]byte(body), &m) != nil {
+		return len(body)
+	}
+	z, err := gzip.NewReader(bytes.NewReader(m.Packed))
+	if err != nil {
+		return len(body)
+	}
+	n, _ := io.Copy(io.Discard, io.LimitReader(z, maxUnpacked+1)) // as far as it can be read
+	return max(int(n), len(body))
+}
 
 // Encode returns the message as the text that is queued. fault.TooLarge if it
 // does not fit the queue.
