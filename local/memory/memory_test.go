@@ -18,6 +18,11 @@ import (
 	"sitoo-rule/shared/order"
 )
 
+func TestStrangers(t *testing.T) {
+	t.Parallel()
+	contract.Strangers(t, func(*testing.T) account.StrangerCount { return new(memory.Accounts) })
+}
+
 func TestAccounts(t *testing.T) {
 	t.Parallel()
 	contract.Accounts(t, func(*testing.T) account.Store { return new(memory.Accounts) })

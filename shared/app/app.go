@@ -73,8 +73,10 @@ type History interface {
 type Function func(Parts) lambda.Handler
 
 func (p Parts) directory() *account.Directory {
+	strangers, _ := p.Accounts.(account.StrangerCount)
 	return &account.Directory{
-		Store: p.Accounts, Sealer: p.Sealer, Now: p.Now, Log: p.Log,
+		Strangers: &account.Strangers{Count: strangers, Now: p.Now, Log: p.Log},
+		Store:     p.Accounts, Sealer: p.Sealer, Now: p.Now, Log: p.Log,
 		Verify: func(ctx context.Context, key string) error { return p.Rule.Session(key, time.Time{}, nil).Verify(ctx) },
 	}
 }

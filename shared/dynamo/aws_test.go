@@ -69,6 +69,10 @@ func TestEmulator(t *testing.T) {
 				t.Parallel()
 				contract.Accounts(t, func(*testing.T) account.Store { return dynamo.NewAccounts(client, "test-accounts") })
 			})
+			t.Run("strangers", func(t *testing.T) {
+				t.Parallel()
+				contract.Strangers(t, func(*testing.T) account.StrangerCount { return dynamo.NewAccounts(client, "test-accounts") })
+			})
 			t.Run("ledger", func(t *testing.T) {
 				t.Parallel()
 				contract.Ledger(t, func(*testing.T) order.Ledger { return dynamo.NewLedger(client, "test-ledger") })
