@@ -16,7 +16,7 @@ func TestRequirementsHaveDigests(t *testing.T) {
 	if err != nil || len(files) == 0 {
 		t.Fatalf("no requirements: %v, %v", files, err)
 	}
-	pinned := regexp.MustCompile(`^[A-Za-z0-9._-]+(\[[a-z, ]+\])?==\S+`)
+	pinned := regexp.MustCompile(`^[A-Za-z0-9._-]+(\[[a-z0-9, -]+\])?==\S+`)
 	for _, file := range files {
 		data, err := os.ReadFile(file)
 		if err != nil {
