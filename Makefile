@@ -102,10 +102,11 @@ test-aws: $(VENV)/.installed ## Run the tests that speak to AWS against an emula
 	SITOO_RULE_AWS=1 .ci/with-moto go test -race $(AWS_TESTS)
 
 .PHONY: deploy
-deploy: ## Build and deploy (STAGE=dev or prod); needs AWS credentials
+deploy: ## Build and deploy (STAGE=dev or prod; prod asks who is mailed, or ALARM_EMAIL=); needs AWS credentials
 	@case "$(STAGE)" in dev|prod) ;; *) echo "STAGE is dev or prod, not $(STAGE)" >&2; exit 1;; esac
 	$(MAKE) build ARCH=arm64 TARGET_OS=linux BUILD_DIR=.aws-sam/build
-	$(SAM) deploy --config-env $(STAGE)
+	@config=samconfig.toml; if [ "$(STAGE)" = prod ]; then config=$$(.ci/alarm-email); fi; \
+	$(SAM) deploy --config-file "$$PWD/$$config" --config-env $(STAGE)
 
 ## With Docker
 
