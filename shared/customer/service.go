@@ -49,7 +49,7 @@ func (s *Service) Find(ctx context.Context, r *rule.Session, account, key string
 	var values rule.Values
 	if known {
 		sub, values, err = both(ctx, r, who)
-	} else if sub, err = r.Subscriber(ctx, who); err == nil {
+	} else if sub, err = first(ctx, r, who); err == nil {
 		values, err = fields(ctx, r, rule.ByID(sub.ID))
 	}
 	switch kind := fault.KindOf(err); {

@@ -82,6 +82,8 @@ type limits struct {
 	until time.Time
 	usage Usage
 	told  time.Time // when Rule last said something of the usage
+
+	spaced spaced
 }
 
 // maxLimits bounds how many accounts a process remembers.
