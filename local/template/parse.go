@@ -38,6 +38,9 @@ func (p *parser) template(root *node) *Template {
 
 	var functions []resource
 	for _, id := range resources.keys {
+		if strings.HasPrefix(id, "Fn::ForEach::") {
+			continue // what is served here stands on its own: loops hold logs, alarms, roles and policies
+		}
 		r := resources.vals[id]
 		kind := r.get("Type")
 		if r.kind != mapping || kind == nil || kind.kind != scalar {

@@ -144,7 +144,7 @@ func TestFunctions(t *testing.T) {
 			t.Errorf("%s shares its log group with %s", f.id, other)
 		}
 		logs[group] = f.id
-		if got := f.at("LoggingConfig", "LogFormat"); got != "JSON" {
+		if got := setting(top, f, "LoggingConfig", "LogFormat"); got != "JSON" {
 			t.Errorf("%s: log format %v, want JSON", f.id, got)
 		}
 

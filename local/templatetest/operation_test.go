@@ -128,7 +128,10 @@ func TestAlarms(t *testing.T) {
 	if len(rule) != 2 || rule[0] != " OR " {
 		t.Fatalf("%s: rule %v, want alarms joined by OR", composites[0].id, rule)
 	}
-	listed := texts(rule[1])
+	var listed []string
+	for _, line := range texts(rule[1]) {
+		listed = append(listed, strings.Split(line, " OR ")...)
+	}
 	slices.Sort(listed)
 	slices.Sort(rolled)
 	if diff := cmp.Diff(rolled, listed); diff != "" {

@@ -43,6 +43,7 @@ func load(t *testing.T) object {
 	if !ok {
 		t.Fatalf("template.yaml is a %T, want a mapping", v)
 	}
+	top["Resources"] = expanded(t, top)
 	return top
 }
 
