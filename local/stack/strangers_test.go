@@ -122,3 +122,55 @@ func TestUnknownKeyCostsOneRead(t *testing.T) {
 		t.Errorf("calls of the store %v and %d requests to Rule, want one read and none", ops, len(r.rule.Requests())-before)
 	}
 }
+
+// What one shop's key shows and changes is that shop's: another shop's customers,
+// purchases, bonus checks, imports and backfills are not there for it, by
+// whatever id, and its own writes do not reach them.
+func TestAnothersShopIsNotThere(t *testing.T) {
+	t.Parallel()
+	const other = "another-shop"
+	r := newRig(t, options{seeded: true, rule: fakerule.Options{Keys: []string{key, other}}})
+	r.want(r.call("GET", "/contacts/255934461?include_extended=true", nil), 200)
+	imported := r.want(r.call("POST", "/bonuschecks", "mobile;bonuscheckid;name;value\n+46701740605;bc-strangers-1;Check;100\n"), 202).(map[string]any)
+	r.drain()
+	before := len(r.rule.Requests())
+	if v := r.want(r.with(other, "GET", "/contacts?key=kund.ett@example.com", nil), 200).([]any); len(v) != 0 {
+		t.Errorf("another shop finds %v", v)
+	}
+	for _, c := range []struct{ method, path, body string }{
+		{"GET", "/contacts/255934461", ""},
+		{"PUT", "/contacts/255934461", `{"namefirst":"Tagen"}`},
+		{"POST", "/contacts/255934461/bonuschecks/bc-strangers-1/redeem", `{"orderid":1}`},
+		{"DELETE", "/contacts/255934461/bonuschecks/bc-strangers-1/redeem?orderid=1", ""},
+		{"GET", fmt.Sprint("/bonuschecks/imports/", imported["importid"]), ""},
+		{"GET", "/backfills/abcdefghijklmnopqrstuvwxyz", ""},
+		{"POST", "/backfills/abcdefghijklmnopqrstuvwxyz/cancel", ""},
+	} {
+		var body any
+		if c.body != "" {
+			body = c.body
+		}
+		if a := r.with(other, c.method, c.path, body); a.Status != 404 {
+			t.Errorf("%s %s with another shop's key: %d %s, want 404", c.method, c.path, a.Status, a.Body)
+		}
+	}
+	if a := r.with(other, "GET", "/contacts/255934461/transactions", nil); a.Status != 404 && strings.TrimSpace(a.Body) != "[]" {
+		t.Errorf("purchases with another shop's key: %d %s", a.Status, a.Body)
+	}
+	if list := r.want(r.with(other, "GET", "/bonuschecks/imports", nil), 200).([]any); len(list) != 0 {
+		t.Errorf("another shop's list of imports: %v", list)
+	}
+	mine := ""
+	for _, q := range r.rule.Requests()[before:] {
+		if mine == "" {
+			mine = q.Account
+		}
+		if q.Account != mine {
+			t.Errorf("%s reached the account %s with another shop's key", q.Route, q.Account)
+		}
+	}
+	card := r.call("GET", "/contacts/255934461?include_extended=true", nil)
+	if r.want(card, 200); strings.Contains(card.Body, "Tagen") || !strings.Contains(card.Body, "bc-strangers-1") {
+		t.Errorf("the customer has changed: %s", card.Body)
+	}
+}
