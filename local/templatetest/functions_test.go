@@ -308,11 +308,11 @@ func TestActions(t *testing.T) {
 		"BackfillControl":   with(door, map[string][]string{"HistoryTable": jobs, "BackfillQueue": {"sqs:SendMessage"}}),
 		// It posts its own next step.
 		"BackfillWorker": with(backroom, map[string][]string{
-			"HistoryTable": jobs, "BackfillQueue": append(slices.Clone(polls), "sqs:SendMessage"),
+			"HistoryTable": append([]string{"dynamodb:DeleteItem"}, jobs...), "BackfillQueue": append(slices.Clone(polls), "sqs:SendMessage"),
 			"BackfillDeadLetters": {"sqs:SendMessage"}, "HistoryQueue": {"sqs:SendMessage"},
 		}),
 		"HistoryWorker": with(backroom, map[string][]string{
-			"HistoryTable": {"dynamodb:GetItem", "dynamodb:PutItem", "dynamodb:Query", "dynamodb:UpdateItem"},
+			"HistoryTable": {"dynamodb:DeleteItem", "dynamodb:GetItem", "dynamodb:PutItem", "dynamodb:Query", "dynamodb:UpdateItem"},
 			"LedgerTable":  {"dynamodb:GetItem", "dynamodb:UpdateItem"},
 			"HistoryQueue": polls, "HistoryDeadLetters": {"sqs:SendMessage"}, "BackfillQueue": {"sqs:SendMessage"},
 			"BonusTable": books, "BonusQueue": {"sqs:SendMessage"},

@@ -9,6 +9,7 @@ import (
 	"log/slog"
 	"maps"
 	"slices"
+	"strconv"
 	"time"
 
 	"sitoo-rule/shared/account"
@@ -128,7 +129,9 @@ func (b *Backfill) Work(ctx context.Context, body, request string) (step Step, e
 	if start != nil {
 		return b.start(ctx, *start)
 	}
-	err = b.step(ctx, *at, request)
+	if err = b.step(ctx, *at, request); err == nil {
+		err = forget(ctx, b.Jobs, b.People, at.Account, at.Job, at.Run)
+	}
 	if fault.SinceOf(err).IsZero() { // its first failure as far as is known
 		err = fault.Since(err, b.Now())
 	}
@@ -603,7 +606,10 @@ func (r *run) list(ctx context.Context) error {
 }
 
 // listName is the name of one of a job's lists, from 1 on.
-func listName(j Job, list int) string { return fmt.Sprintf("%s-%d-%d", j.ID, j.Run, list) }
+func listName(j Job, list int) string { return ListsOf(j.ID, j.Run) + strconv.Itoa(list) }
+
+// ListsOf is how the names of the lists of a job's run begin.
+func ListsOf(job string, run int) string { return fmt.Sprintf("%s-%d-", job, run) }
 
 // keyOf returns by what Rule knows a subscriber, in a call for many; zero if
 // only by id.
@@ -1063,6 +1069,20 @@ func (b *Backfill) finish(ctx context.Context, j Job) error {
 	return finish(ctx, b.Jobs, j.Account, j.ID, j.Run, b.Now)
 }
 
+// forget deletes the lists of who is in Rule of a job that has ended. Whatever is
+// noted for it after that, by a worker that was late, expires. It may be
+// repeated.
+func forget(ctx context.Context, jobs Jobs, people People, account, id string, run int) error {
+	j, err := jobs.Get(ctx, account, id)
+	if errors.Is(err, ErrNoJob) || err == nil && (j.Run != run || !j.State.Final()) {
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	return people.Forget(ctx, account, id, run)
+}
+
 // finish ends a job if it is complete. Both workers ask after their own last
 // write, so that whoever comes last ends it.
 func finish(ctx context.Context, jobs Jobs, account, id string, run int, now func() time.Time) error {
@@ -1120,5 +1140,5 @@ func (b *Backfill) GiveUp(ctx context.Context, body string, cause error) error {
 	case further != nil:
 		return b.kick(ctx, *further)
 	}
-	return nil
+	return forget(ctx, b.Jobs, b.People, s.Account, s.Job, s.Run)
 }
