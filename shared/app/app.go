@@ -61,6 +61,8 @@ type Parts struct {
 	Jitter               func(n time.Duration) time.Duration
 	Claims               int
 	PartSize, PartsAhead int
+	// Retention is how far back a backfill may reach, see history.Backfill.
+	Retention order.Retention
 }
 
 // History is where jobs are kept, and who is in Rule while they run.
@@ -270,7 +272,7 @@ func SetupCheck(p Parts) lambda.Handler {
 func BackfillWorker(p Parts) lambda.Handler {
 	b := &history.Backfill{
 		Jobs: p.History, People: p.History, Directory: people{p, p.directory()}, Steps: p.Steps, Parts: p.OldOrders,
-		Phones: p.Phones, Log: p.Log, Now: p.Now, NewID: rand.Text, Part: p.PartSize, Ahead: p.PartsAhead,
+		Phones: p.Phones, Log: p.Log, Now: p.Now, NewID: rand.Text, Part: p.PartSize, Ahead: p.PartsAhead, Retention: p.Retention,
 	}
 	edge := &worker.Edge{
 		Queue: p.StepsDelay, DeadLetters: p.DeadLetters, Log: p.Log, Now: p.Now, MaxWait: maxWait, Jitter: p.Jitter,

@@ -60,7 +60,9 @@ func WithPatience(c Config, _ aws.Config, p *Parts) error {
 
 // WithLedger adds the order ledger.
 func WithLedger(c Config, cloud aws.Config, p *Parts) error {
-	p.Ledger = dynamo.NewLedger(dynamodb.NewFromConfig(cloud), c.LedgerTable)
+	l := dynamo.NewLedger(dynamodb.NewFromConfig(cloud), c.LedgerTable)
+	l.Retention = c.Retention
+	p.Ledger = l
 	return needs("LEDGER_TABLE", c.LedgerTable)
 }
 
@@ -79,7 +81,9 @@ func WithDeadLetters(c Config, cloud aws.Config, p *Parts) error {
 
 // WithBonus adds the books of bonus checks.
 func WithBonus(c Config, cloud aws.Config, p *Parts) error {
-	p.Bonus = dynamo.NewBonus(dynamodb.NewFromConfig(cloud), c.BonusTable)
+	b := dynamo.NewBonus(dynamodb.NewFromConfig(cloud), c.BonusTable)
+	b.Retention = c.Retention
+	p.Bonus = b
 	return needs("BONUS_TABLE", c.BonusTable)
 }
 
@@ -126,6 +130,7 @@ func WithSitoo(c Config, _ aws.Config, p *Parts) error {
 // WithHistory adds jobs that bring old orders over.
 func WithHistory(c Config, cloud aws.Config, p *Parts) error {
 	p.History = dynamo.NewHistory(dynamodb.NewFromConfig(cloud), c.HistoryTable)
+	p.Retention = c.Retention
 	return needs("HISTORY_TABLE", c.HistoryTable)
 }
 

@@ -116,6 +116,9 @@ type Backfill struct {
 	// Part is how many orders one message holds, 0 for 1000, and Ahead how many
 	// messages may be queued and not written before reading waits, 0 for 50.
 	Part, Ahead int
+	// Retention is how long the ledger remembers which orders are in Rule: no
+	// backfill of an account that is older reaches further back.
+	Retention order.Retention
 }
 
 // Work begins a job, or takes one a few pages further; request is the
@@ -160,6 +163,9 @@ func (b *Backfill) start(ctx context.Context, s Start) (Step, error) {
 		return Step{Account: id}, err
 	}
 	if _, err := b.Directory.Shop(ctx, a); err != nil { // only that there is one: the first step asks it
+		return Step{Account: a.ID}, err
+	}
+	if err := b.reaches(a, s.Spec); err != nil {
 		return Step{Account: a.ID}, err
 	}
 	jobID := JobID(a.ID, s.Spec)
@@ -977,6 +983,10 @@ func (r *run) sort(ctx context.Context, listed []sitoo.Listed, again bool) (foun
 			r.Log.WarnContext(ctx, "an order of Sitoo's cannot be read", "account", r.job.Account, "job", r.job.ID, "order", l.ID, "member", fault.As(err).Member)
 			f.skip(NoMonth, Unreadable)
 			f.lost[Unreadable] = append(f.lost[Unreadable], l.ID)
+			continue
+		}
+		if named && o.Date.Before(r.Retention.Reach(r.account.Created, r.Now())) {
+			f.skip(o.Date.In(rule.Stockholm).Format("2006-01"), Forgotten)
 			continue
 		}
 		if !named && (o.Date.Before(r.job.From) || !o.Date.Before(r.job.To)) {
