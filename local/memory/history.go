@@ -39,6 +39,8 @@ type History struct {
 	parts  map[runKey]map[string][]byte
 	people map[listKey]map[history.Digest]int64
 	known  map[listKey]map[int64][]byte
+
+	begun begun
 }
 
 type (

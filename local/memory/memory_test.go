@@ -16,7 +16,14 @@ import (
 	"sitoo-rule/shared/bonus"
 	"sitoo-rule/shared/history"
 	"sitoo-rule/shared/order"
+	"sitoo-rule/shared/worker"
 )
+
+func TestBegun(t *testing.T) {
+	t.Parallel()
+	contract.Begun(t, func(*testing.T) worker.Begun { return new(memory.History) })
+	contract.Begun(t, func(*testing.T) worker.Begun { return new(memory.Imports) })
+}
 
 func TestStrangers(t *testing.T) {
 	t.Parallel()

@@ -294,7 +294,7 @@ func TestActions(t *testing.T) {
 		}),
 		"BonuscheckImportStatus": with(door, map[string][]string{"ImportsTable": {"dynamodb:Query"}}),
 		"BonuscheckImportWorker": with(backroom, map[string][]string{
-			"BonusTable": books, "ImportsTable": {"dynamodb:GetItem", "dynamodb:PutItem"},
+			"BonusTable": books, "ImportsTable": {"dynamodb:GetItem", "dynamodb:PutItem", "dynamodb:UpdateItem"},
 			"ImportsQueue": polls, "ImportsDeadLetters": {"sqs:SendMessage"},
 		}),
 		"BonuscheckSyncWorker": with(backroom, map[string][]string{

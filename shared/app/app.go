@@ -37,7 +37,7 @@ type Parts struct {
 	Bonus       bonus.Store
 	Syncs       worker.Sender // of messages that complete Rule's copy of bonus checks
 	SyncsDelay  worker.Delayer
-	Imports     bonus.Imports
+	Imports     Imports
 	ImportParts worker.Sender
 
 	ImportPartsDelay worker.Delayer
@@ -69,6 +69,13 @@ type Parts struct {
 type History interface {
 	history.Jobs
 	history.People
+	worker.Begun
+}
+
+// Imports is where the progress of imports is kept.
+type Imports interface {
+	bonus.Imports
+	worker.Begun
 }
 
 // Function makes a function's handler of its parts.
@@ -192,7 +199,7 @@ func BonusImportWorker(p Parts) lambda.Handler {
 		},
 	}
 	edge := &worker.Edge{
-		Queue: p.ImportPartsDelay, DeadLetters: p.DeadLetters, Log: p.Log, Now: p.Now, MaxWait: maxWait, Jitter: p.Jitter,
+		Queue: p.ImportPartsDelay, DeadLetters: p.DeadLetters, Log: p.Log, Now: p.Now, MaxWait: maxWait, Jitter: p.Jitter, Begun: p.Imports,
 		Aside: func(ctx context.Context, d *worker.Delivery, cause error) error { return w.GiveUp(ctx, d.Body, cause) },
 	}
 	return edge.Handler("bonuscheck-import-worker", func(ctx context.Context, d *worker.Delivery) error {
@@ -275,7 +282,7 @@ func BackfillWorker(p Parts) lambda.Handler {
 		Phones: p.Phones, Log: p.Log, Now: p.Now, NewID: rand.Text, Part: p.PartSize, Ahead: p.PartsAhead, Retention: p.Retention,
 	}
 	edge := &worker.Edge{
-		Queue: p.StepsDelay, DeadLetters: p.DeadLetters, Log: p.Log, Now: p.Now, MaxWait: maxWait, Jitter: p.Jitter,
+		Queue: p.StepsDelay, DeadLetters: p.DeadLetters, Log: p.Log, Now: p.Now, MaxWait: maxWait, Jitter: p.Jitter, Begun: p.History,
 		Aside: func(ctx context.Context, d *worker.Delivery, cause error) error { return b.GiveUp(ctx, d.Body, cause) },
 	}
 	return edge.Handler("backfill-worker", func(ctx context.Context, d *worker.Delivery) error {
@@ -293,7 +300,7 @@ func HistoryWorker(p Parts) lambda.Handler {
 		Deliverer: p.deliverer(), AtOnce: p.Claims, Steps: p.Steps, NewID: rand.Text,
 	}
 	edge := &worker.Edge{
-		Queue: p.OldOrdersDelay, DeadLetters: p.DeadLetters, Log: p.Log, Now: p.Now, MaxWait: maxWait, Jitter: p.Jitter,
+		Queue: p.OldOrdersDelay, DeadLetters: p.DeadLetters, Log: p.Log, Now: p.Now, MaxWait: maxWait, Jitter: p.Jitter, Begun: p.History,
 		Aside: func(ctx context.Context, d *worker.Delivery, cause error) error { return w.GiveUp(ctx, d.Body, cause) },
 	}
 	return edge.Handler("history-worker", func(ctx context.Context, d *worker.Delivery) error {

@@ -157,3 +157,78 @@ func TestBatchThatHasNoTimeForAll(t *testing.T) {
 		}
 	})
 }
+
+// diary is a worker.Begun in memory.
+type diary struct {
+	mu   sync.Mutex
+	open map[string]map[string]bool
+	asks int
+}
+
+func (d *diary) Begin(_ context.Context, group, message, attempt string) (int, error) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	d.asks++
+	if d.open == nil {
+		d.open = map[string]map[string]bool{}
+	}
+	k := group + " " + message
+	if d.open[k] == nil {
+		d.open[k] = map[string]bool{}
+	}
+	d.open[k][attempt] = true
+	return len(d.open[k]), nil
+}
+
+func (d *diary) End(_ context.Context, group, message string) error {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	d.asks++
+	delete(d.open, group+" "+message)
+	return nil
+}
+
+// A message that takes the process down is put aside, with a reason, after five
+// times, and not after three hundred, each of which is half an hour at the head of
+// its shop's group; one that merely comes again is not, however often; and the
+// usual one, which comes once, costs nothing.
+func TestMessageThatTakesTheProcessDown(t *testing.T) {
+	t.Parallel()
+	q, d := &queue{}, &diary{}
+	edge := &worker.Edge{Queue: q, DeadLetters: q, Log: slog.New(slog.NewJSONHandler(q, nil)), Now: func() time.Time { return now }, Begun: d}
+	deliver := func(receives int, process worker.Process) {
+		event := one(t, received(fmt.Sprint(receives)))
+		done := make(chan struct{})
+		go func() { // a process that goes down takes its goroutine with it
+			defer close(done)
+			if _, err := edge.Handler("history-worker", process).Invoke(t.Context(), event); err != nil {
+				t.Error(err)
+			}
+		}()
+		<-done
+	}
+	deliver(1, func(context.Context, *worker.Delivery) error { return nil })
+	if d.asks != 0 {
+		t.Errorf("a message's first delivery asks %d times, want none", d.asks)
+	}
+	for n := 1; n <= 60; n++ {
+		deliver(n, func(context.Context, *worker.Delivery) error { return fault.New(fault.Busy, "") })
+	}
+	if len(q.aside) != 0 {
+		t.Fatalf("put aside after 60 waits: %v", q.aside)
+	}
+	downs := 0
+	for n := 61; n <= 80 && len(q.aside) == 0; n++ {
+		// What is left of a process that was killed is what it had noted.
+		if _, err := d.Begin(t.Context(), "shop", "m-1", fmt.Sprint("killed-", n)); err != nil {
+			t.Fatal(err)
+		}
+		downs++
+		if downs == 5 {
+			deliver(n+1, func(context.Context, *worker.Delivery) error { t.Error("it is tried a sixth time"); return nil })
+		}
+	}
+	if downs != 5 || len(q.aside) != 1 || !strings.Contains(q.aside[0].Attributes[worker.Reason], "took the process down 5 times") {
+		t.Errorf("after %d times: %v", downs, q.aside)
+	}
+}

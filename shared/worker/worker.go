@@ -104,6 +104,10 @@ type Edge struct {
 	Weigh  func(body string) int
 	AtOnce int
 
+	// Begun, if set, tells of messages that took the process down: for a FIFO
+	// queue, where one that does so again and again holds up its group.
+	Begun Begun
+
 	scales scales
 }
 
@@ -145,7 +149,11 @@ func (e *Edge) one(ctx, work context.Context, operation string, process Process,
 	release, err := e.scales.acquire(work, e.weight(d.Body), e.AtOnce)
 	defer release()
 	if err == nil {
-		err = contained(work, process, d)
+		var end func()
+		if end, err = e.begin(ctx, m.Attributes["MessageGroupId"], d); err == nil {
+			err = contained(work, process, d)
+			end()
+		}
 	}
 	level, decision := slog.LevelInfo, "done"
 	var again time.Duration
