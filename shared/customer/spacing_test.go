@@ -49,13 +49,13 @@ func containers(n int, server *fakerule.Server) []container {
 
 // find searches as a till does: 7 s at the most. It returns what came of it and
 // how long that took.
-func (c container) find(t *testing.T, key string) (found bool, err error, took time.Duration) {
+func (c container) find(t *testing.T, key string) (found bool, took time.Duration, err error) {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(t.Context(), 7*time.Second)
 	defer cancel()
 	start := time.Now()
 	_, found, err = c.Find(ctx, c.client.Session(fakerule.DefaultKey, time.Time{}, nil), "shop", key)
-	return found, err, time.Since(start)
+	return found, time.Since(start), err
 }
 
 func blocked(server *fakerule.Server) bool {
@@ -95,7 +95,7 @@ func TestMissesInARow(t *testing.T) {
 				}
 				all := containers(tt.containers, server)
 				for _, c := range all {
-					if found, err, _ := c.find(t, "kund.ett@example.com"); !found || err != nil {
+					if found, _, err := c.find(t, "kund.ett@example.com"); !found || err != nil {
 						t.Fatalf("before: %v, %v", found, err)
 					}
 				}
@@ -105,7 +105,7 @@ func TestMissesInARow(t *testing.T) {
 					var wg sync.WaitGroup
 					for j := range tt.atOnce {
 						wg.Go(func() {
-							found, err, took := all[(i+j)%len(all)].find(t, fmt.Sprintf("ny.%d@example.org", i+j))
+							found, took, err := all[(i+j)%len(all)].find(t, fmt.Sprintf("ny.%d@example.org", i+j))
 							mu.Lock()
 							defer mu.Unlock()
 							switch f := fault.As(err); {
@@ -122,7 +122,7 @@ func TestMissesInARow(t *testing.T) {
 						})
 					}
 					wg.Wait()
-					if found, err, took := all[i%len(all)].find(t, "kund.ett@example.com"); i%10 == 0 && (!found || err != nil || took > time.Second) {
+					if found, took, err := all[i%len(all)].find(t, "kund.ett@example.com"); i%10 == 0 && (!found || err != nil || took > time.Second) {
 						t.Fatalf("after %d searches, one who was found lately: %v, %v after %v", i, found, err, took)
 					}
 					time.Sleep(tt.pause)
@@ -134,13 +134,13 @@ func TestMissesInARow(t *testing.T) {
 					t.Errorf("only %d searches were answered, %d had to wait", missed, spaced)
 				}
 				// A customer whom no process has found yet, now or with the next search.
-				found, err, took := all[0].find(t, "kund.fyra@example.com")
+				found, took, err := all[0].find(t, "kund.fyra@example.com")
 				if (err == nil && !found) || (err != nil && fault.KindOf(err) != fault.Busy) || took >= 8*time.Second {
 					t.Errorf("somebody new: %v, %v after %v", found, err, took)
 				}
 				time.Sleep(11 * time.Minute)
 				for i := range 5 {
-					if _, err, took := all[0].find(t, fmt.Sprintf("later.%d@example.org", i)); err != nil || took > time.Second {
+					if _, took, err := all[0].find(t, fmt.Sprintf("later.%d@example.org", i)); err != nil || took > time.Second {
 						t.Errorf("ten minutes later: %v after %v", err, took)
 					}
 				}
@@ -160,14 +160,14 @@ func TestNothingButMisses(t *testing.T) {
 		all := containers(4, server)
 		missed := 0
 		for i := range 48 {
-			if _, err, _ := all[i%4].find(t, fmt.Sprintf("ny.%d@example.org", i)); err == nil {
+			if _, _, err := all[i%4].find(t, fmt.Sprintf("ny.%d@example.org", i)); err == nil {
 				missed++
 			}
 		}
 		// Then a rush of sales: a hundred requests that go well must not be the ones
 		// from which on Rule counts.
 		for range 60 {
-			if found, err, _ := all[0].find(t, "kund.fyra@example.com"); err != nil && fault.KindOf(err) != fault.Busy || err == nil && !found {
+			if found, _, err := all[0].find(t, "kund.fyra@example.com"); err != nil && fault.KindOf(err) != fault.Busy || err == nil && !found {
 				t.Fatalf("a customer: %v, %v", found, err)
 			}
 			time.Sleep(2 * time.Second)
@@ -189,13 +189,13 @@ func TestMissCostsOneRequest(t *testing.T) {
 		}
 		c := containers(1, server)[0]
 		for range 100 { // a shop that is open
-			if _, err, _ := c.find(t, "kund.ett@example.com"); err != nil {
+			if _, _, err := c.find(t, "kund.ett@example.com"); err != nil {
 				t.Fatal(err)
 			}
 		}
 		before := len(server.Requests())
 		for i := range 40 { // 16 % of all requests
-			if _, err, took := c.find(t, fmt.Sprintf("ny.%d@example.org", i)); err != nil || took > 0 {
+			if _, took, err := c.find(t, fmt.Sprintf("ny.%d@example.org", i)); err != nil || took > 0 {
 				t.Fatalf("search %d: %v after %v", i, err, took)
 			}
 		}
