@@ -10,12 +10,16 @@ ARCH ?= arm64
 TARGET_OS ?= linux
 BUILD_DIR ?= .aws-sam/build
 VENV ?= .venv
+EMULATOR ?= .emulator
 PYTHON ?= python3
 TOOL := go tool -modfile=.ci/tools/go.mod
 SAM := SAM_CLI_TELEMETRY=0 $(VENV)/bin/sam
 # What AWS calls a processor that Go calls amd64.
 processor = $(if $(filter amd64,$(1)),x86_64,$(1))
 require-event = @test -n "$(FN)" -a -n "$(EVENT)" || { echo "say which function and event, for example FN=contact-find EVENT=events/contact-find/found-by-phone.json" >&2; exit 2; }
+# The logical id of the function contact-find is ContactFind.
+logical-id = $(shell awk -F - '{for (i = 1; i <= NF; i++) printf "%s%s", toupper(substr($$i, 1, 1)), substr($$i, 2)}' <<<"$(1)")
+require-docker = @docker version >/dev/null 2>&1 || { echo "sam local starts functions in Docker, and no Docker answers here: start it, or take make run and make invoke, which need none." >&2; exit 1; }
 BENCHMARKS = $(shell grep -rl '^func Benchmark' --include='*_test.go' local shared | xargs -n1 dirname | sort -u | sed 's|^|./|')
 # Packages with tests that speak to AWS: they ask for the emulator.
 AWS_TESTS = $(shell grep -rlE 'contract.Emulator|SITOO_RULE_AWS' --include='*_test.go' local shared | xargs -n1 dirname | sort -u | sed 's|^|./|')
@@ -23,7 +27,8 @@ HOST_ARCH = $(shell go env GOHOSTARCH)
 HOST_OS = $(shell go env GOHOSTOS)
 HOST_BUILD := .aws-sam/host
 DOCKER_BUILD := .aws-sam/docker
-export VENV
+INVOKE_BUILD := .aws-sam/invoke
+export VENV EMULATOR
 
 .PHONY: help
 help: ## List every target
@@ -57,6 +62,7 @@ lint: $(VENV)/.installed ## Check formatting, vet, staticcheck and the template
 	$(TOOL) staticcheck ./...
 	$(VENV)/bin/cfn-lint template.yaml
 	$(SAM) validate --lint
+	$(VENV)/bin/python .ci/transformed
 
 .PHONY: invoke
 invoke: ## Start one function with one event, by hand: make invoke FN=contact-find EVENT=events/contact-find/found-by-phone.json
@@ -92,14 +98,27 @@ build-%:
 	CGO_ENABLED=0 GOOS=$(TARGET_OS) GOARCH=$(ARCH) go build -trimpath -buildvcs=false -tags lambda.norpc -ldflags '-s -w -buildid=' \
 		-o "$(ARTIFACTS_DIR)/bootstrap" ./functions/$$(sed 's/\([a-z0-9]\)\([A-Z]\)/\1-\2/g' <<<'$*' | tr '[:upper:]' '[:lower:]')
 
-.PHONY: smoke
-smoke: $(VENV)/.installed ## Build for this machine and feed every event in events/ to the built functions
+.PHONY: host-build
+host-build:
 	$(MAKE) build ARCH=$(HOST_ARCH) TARGET_OS=$(HOST_OS) BUILD_DIR=$(HOST_BUILD)
-	.ci/with-moto go run ./local/smoke -build $(HOST_BUILD)
+
+.PHONY: smoke
+smoke: host-build $(EMULATOR)/.installed ## Build for this machine and feed every event in events/ to the built functions
+	.ci/with-emulator go run ./local/smoke -build $(HOST_BUILD)
 
 .PHONY: test-aws
-test-aws: $(VENV)/.installed ## Run the tests that speak to AWS against an emulator
-	SITOO_RULE_AWS=1 .ci/with-moto go test -race $(AWS_TESTS)
+test-aws: $(EMULATOR)/.installed ## Run the tests that speak to AWS against an emulator
+	SITOO_RULE_AWS=1 .ci/with-emulator go test -race $(AWS_TESTS)
+
+# PARAMETERS, PORT, RULE_PORT, SITOO_PORT, RULE_KEY and RULE_SEED reach it in the
+# environment.
+.PHONY: deploy-local
+deploy-local: host-build $(EMULATOR)/.installed ## Deploy the real template into an emulator here, beside the stand-ins: make deploy-local [PARAMETERS="Country=NO"]
+	@EMULATOR_LOG=.aws-sam/emulator.log EMULATOR_PORT=$${EMULATOR_PORT:-4566} .ci/with-emulator go run ./local/deploy -build $(HOST_BUILD)
+
+.PHONY: test-deployed
+test-deployed: host-build $(EMULATOR)/.installed ## Deploy the real template into an emulator, and play the README's sessions there
+	SITOO_RULE_DEPLOYED=1 .ci/with-emulator go test ./local/deploy -count=1
 
 .PHONY: deploy
 deploy: ## Build and deploy (STAGE=dev or prod; prod asks who is mailed, or ALARM_EMAIL=); needs AWS credentials
@@ -114,15 +133,33 @@ deploy: ## Build and deploy (STAGE=dev or prod; prod asks who is mailed, or ALAR
 sam-build: $(VENV)/.installed
 	$(MAKE) build ARCH=$(HOST_ARCH) TARGET_OS=linux BUILD_DIR=$(DOCKER_BUILD)
 
+# PORT, RULE_PORT, SITOO_PORT, RULE_KEY and so on reach it in the environment.
 .PHONY: sam-api
-sam-api: sam-build ## Serve the built functions with sam local on port 3000
-	$(SAM) local start-api --template $(DOCKER_BUILD)/template.yaml --parameter-overrides Architecture=$(call processor,$(HOST_ARCH))
+sam-api: ## Serve the built functions with sam local in Docker, beside the stand-ins, as make run does (PORT=3000)
+	$(require-docker)
+	@$(MAKE) --no-print-directory sam-build $(EMULATOR)/.installed
+	@go build -o .aws-sam/run-in-docker ./local/run
+	@SAM=$(VENV)/bin/sam SAM_BUILD=$(DOCKER_BUILD) .ci/with-emulator .aws-sam/run-in-docker
 
+# One function is built, into a folder of its own: sam build empties the folder.
 .PHONY: sam-invoke
-sam-invoke: sam-build ## Start one built function with sam local: make sam-invoke FN=contact-find EVENT=events/contact-find/found-by-phone.json
+sam-invoke: ## Start one built function with sam local in Docker: make sam-invoke FN=contact-find EVENT=events/contact-find/found-by-phone.json
 	$(require-event)
-	$(SAM) local invoke "$$(awk -F - '{for (i = 1; i <= NF; i++) printf "%s%s", toupper(substr($$i, 1, 1)), substr($$i, 2)}' <<<"$(FN)")" \
-		--template $(DOCKER_BUILD)/template.yaml --event "$(EVENT)" --parameter-overrides Architecture=$(call processor,$(HOST_ARCH))
+	@test -f "functions/$(FN)/main.go" || { echo "there is no function $(FN), only" $$(ls functions) >&2; exit 2; }
+	@test -f "$(EVENT)" || { echo "there is no event $(EVENT)" >&2; exit 2; }
+	$(require-docker)
+	@$(MAKE) --no-print-directory $(VENV)/.installed $(EMULATOR)/.installed
+	@mkdir -p .aws-sam
+	@ARCH=$(HOST_ARCH) TARGET_OS=linux $(SAM) build $(call logical-id,$(FN)) --build-dir $(INVOKE_BUILD) --parameter-overrides Architecture=$(call processor,$(HOST_ARCH)) >$(INVOKE_BUILD).log 2>&1 || { cat $(INVOKE_BUILD).log >&2; exit 1; }
+	@go build -o .aws-sam/invoke-in-docker ./local/invoke
+	@.ci/with-emulator .aws-sam/invoke-in-docker -sam $(VENV)/bin/sam -build $(INVOKE_BUILD) -fn "$(FN)" -event "$(EVENT)"
+
+.PHONY: test-sam-local
+test-sam-local: ## With sam local: the README's sessions, every event in events/, and make sam-invoke; .ci/with-docker brings Docker if need be
+	$(require-docker)
+	@$(MAKE) --no-print-directory sam-build $(EMULATOR)/.installed
+	.ci/with-emulator go run ./local/smoke -build $(DOCKER_BUILD) -sam $(VENV)/bin/sam
+	SITOO_RULE_SAM=$(CURDIR)/$(VENV)/bin/sam SAM_BUILD=$(CURDIR)/$(DOCKER_BUILD) .ci/with-emulator go test -count=1 ./local/run ./local/samlocal -run 'InDocker$$'
 
 ## Speed and fuzzing
 
@@ -141,7 +178,7 @@ fuzz-short: ## Feed every fuzz test some thousand new inputs
 ## Housekeeping
 
 .PHONY: venv
-venv: $(VENV)/.installed ## Set up .venv with the Python tools (sam, cfn-lint, moto)
+venv: $(VENV)/.installed ## Set up .venv with the Python tools (sam, cfn-lint)
 
 $(VENV)/.installed: .ci/requirements.txt
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 10))' || { echo "Python 3.10 or later is needed" >&2; exit 1; }
@@ -150,6 +187,16 @@ $(VENV)/.installed: .ci/requirements.txt
 	$(VENV)/bin/pip install --quiet --disable-pip-version-check --require-hashes --requirement .ci/requirements.txt
 	@touch $@
 
+.PHONY: emulator
+emulator: $(EMULATOR)/.installed ## Set up .emulator with the AWS emulator (MiniStack)
+
+$(EMULATOR)/.installed: .ci/emulator.txt
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 10))' || { echo "Python 3.10 or later is needed" >&2; exit 1; }
+	@$(PYTHON) -c 'import venv, ensurepip' 2>/dev/null || { echo "Python's venv module is needed: on Debian and Ubuntu, apt-get install python3-venv" >&2; exit 1; }
+	$(PYTHON) -m venv $(EMULATOR)
+	$(EMULATOR)/bin/pip install --quiet --disable-pip-version-check --require-hashes --requirement .ci/emulator.txt
+	@touch $@
+
 .PHONY: clean
-clean: ## Remove what was built, and .venv
-	rm -rf .aws-sam .build $(VENV)
+clean: ## Remove what was built, .venv and .emulator
+	rm -rf .aws-sam .build $(VENV) $(EMULATOR)

@@ -25,9 +25,6 @@ const (
 	// had received would stay invisible for a whole visibility timeout, and an
 	// emulator may lose it altogether.
 	pollWait = 1
-	// shortPause is how long a poller leaves a queue alone that it found empty, if
-	// it does not let the queue wait: see Poller.Short.
-	shortPause = 100 * time.Millisecond
 	// callTimeout is when a call to SQS has hung.
 	callTimeout = 30 * time.Second
 	// retryWait is the pause after a poll that failed.
@@ -59,11 +56,7 @@ type Poller struct {
 	Concurrency int
 	// Timeout is the function's; the worker's context ends then. 30 s if 0.
 	Timeout time.Duration
-	// Short polls without letting the queue wait for messages. moto's FIFO queues
-	// do that with a whole processor while a message is held back behind another
-	// of its group, and everything else becomes ten times as slow.
-	Short bool
-	Log   *slog.Logger // slog.Default if nil
+	Log     *slog.Logger // slog.Default if nil
 }
 
 // Run moves messages until ctx is done. It then lets the polls and the workers
@@ -89,12 +82,6 @@ func (p *Poller) loop(ctx context.Context) {
 			continue
 		}
 		if len(messages) == 0 {
-			if p.Short {
-				select {
-				case <-ctx.Done():
-				case <-time.After(shortPause):
-				}
-			}
 			continue
 		}
 		done, err := p.invoke(ctx, messages)
@@ -110,10 +97,6 @@ func (p *Poller) loop(ctx context.Context) {
 func (p *Poller) receive(ctx context.Context) ([]types.Message, error) {
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), callTimeout)
 	defer cancel()
-	wait := int32(pollWait)
-	if p.Short {
-		wait = 0
-	}
 	size := p.BatchSize
 	if size < 1 || size > maxBatch {
 		size = maxBatch
@@ -121,7 +104,7 @@ func (p *Poller) receive(ctx context.Context) ([]types.Message, error) {
 	out, err := p.Client.ReceiveMessage(ctx, &sqs.ReceiveMessageInput{
 		QueueUrl:                    aws.String(p.Queue.URL),
 		MaxNumberOfMessages:         int32(size),
-		WaitTimeSeconds:             wait,
+		WaitTimeSeconds:             pollWait,
 		MessageAttributeNames:       []string{"All"},
 		MessageSystemAttributeNames: []types.MessageSystemAttributeName{types.MessageSystemAttributeNameAll},
 	})

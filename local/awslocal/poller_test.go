@@ -258,32 +258,6 @@ func TestPollerStops(t *testing.T) {
 	})
 }
 
-// A poller that does not let the queue wait asks ten times a second.
-func TestPollerShort(t *testing.T) {
-	t.Parallel()
-	synctest.Test(t, func(t *testing.T) {
-		ctx, cancel := context.WithCancel(t.Context())
-		s := &source{answers: []any{[]types.Message{}, messages("a")}}
-		p := &awslocal.Poller{Client: s, Queue: queue, Short: true, Handler: handler(func(context.Context, []byte) ([]byte, error) { return nil, nil })}
-		done := make(chan struct{})
-		go func() { defer close(done); p.Run(ctx) }()
-		time.Sleep(time.Second - time.Millisecond)
-		cancel()
-		<-done
-		if n := len(s.polls); n != 11 { // one more, at once, after the message
-			t.Errorf("%d polls in a second, want 11", n)
-		}
-		for _, in := range s.polls {
-			if in.WaitTimeSeconds != 0 {
-				t.Errorf("a poll waits %d s", in.WaitTimeSeconds)
-			}
-		}
-		if want := []string{"receipt-a"}; !slices.Equal(s.deleted, want) {
-			t.Errorf("deleted %q, want %q", s.deleted, want)
-		}
-	})
-}
-
 func TestPollerGoesOn(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {

@@ -10,8 +10,9 @@ import (
 	"sitoo-rule/shared/fault"
 )
 
-// Sealer tests an account.Sealer.
-func Sealer(t *testing.T, open func(t *testing.T) account.Sealer) {
+// Sealer tests an account.Sealer. notices says whether it can tell that sealed
+// bytes were changed: AWS's keys can, the emulator's cannot.
+func Sealer(t *testing.T, notices bool, open func(t *testing.T) account.Sealer) {
 	t.Run("opens what it sealed", func(t *testing.T) {
 		t.Parallel()
 		s := open(t)
@@ -68,6 +69,9 @@ func Sealer(t *testing.T, open func(t *testing.T) account.Sealer) {
 			"nothing":         {id, nil},
 			"not sealed":      {id, []byte(secret)},
 		} {
+			if !notices && (name == "one bit flipped" || name == "cut short") {
+				continue
+			}
 			got, err := s.Open(t.Context(), tt.id, tt.sealed)
 			if err == nil || got != "" {
 				t.Errorf("%s: Open = %q, %v; want an error alone", name, got, err)

@@ -7,12 +7,14 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"log/slog"
 	"maps"
 	"os"
 	"slices"
 	"strconv"
 	"time"
 
+	"github.com/aws/aws-lambda-go/lambda"
 	"github.com/aws/aws-sdk-go-v2/aws"
 	"github.com/aws/aws-sdk-go-v2/service/dynamodb"
 	"github.com/aws/aws-sdk-go-v2/service/kms"
@@ -113,6 +115,28 @@ func (d *Deployment) Resolve(id, attr string) (string, error) {
 		return "", errors.New("nothing of that name is made on this machine")
 	}
 	return v, nil
+}
+
+// Pollers returns what moves messages from the template's queues to their workers,
+// side batches of a queue at a time. worker returns a function to be invoked.
+func (d *Deployment) Pollers(client awslocal.SQSClient, side int, log *slog.Logger, worker func(template.Function) lambda.Handler) ([]*awslocal.Poller, error) {
+	var all []*awslocal.Poller
+	for _, source := range d.template.EventSources {
+		f, _ := d.template.Function(source.Function)
+		url, err := d.Resolve(source.Queue, "")
+		if err != nil {
+			return nil, fmt.Errorf("event source %s: %w", source.ID, err)
+		}
+		arn, err := d.Resolve(source.Queue, "Arn")
+		if err != nil {
+			return nil, fmt.Errorf("event source %s: %w", source.ID, err)
+		}
+		all = append(all, &awslocal.Poller{
+			Client: client, Queue: awslocal.Created{URL: url, ARN: arn}, BatchSize: source.BatchSize, PartialFailures: source.PartialBatch,
+			Concurrency: side, Timeout: f.Timeout, Log: log, Handler: worker(f),
+		})
+	}
+	return all, nil
 }
 
 // Environment returns the variables of a deployed function as sorted key=value:

@@ -38,7 +38,7 @@ type Subscriber struct {
 type Suppression struct {
 	Dispatcher  string `json:"dispatcher_type"`        // campaign or transactional
 	MessageType string `json:"message_type"`           // email or text_message
-	Source      string `json:"suppressed_source_type"` // user, admin, spam or api
+	Source      string `json:"suppressed_source_type"` // user, admin, spam, bounce or api
 }
 
 // Group is a subscriber's part of a group of custom fields.
@@ -88,42 +88,6 @@ func (s Subscriber) Field(key string) (Field, bool) {
 	return Field{}, false
 }
 
-// AddKey accepts an API key from now on, with a new and empty account unless
-// the key had one before. It is safe to repeat.
-func (s *Server) AddKey(key string) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	delete(s.revoked, key)
-	if key == "" || s.accounts[key] != nil {
-		return
-	}
-	s.order = append(s.order, key)
-	s.accounts[key] = newAccount(len(s.order), key, s.opt)
-}
-
-// RevokeKey refuses an API key from now on. Its account is kept.
-func (s *Server) RevokeKey(key string) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	s.revoked[key] = true
-}
-
-// AccountID returns the id that Request.Account has for calls with key, "" for
-// a key that never had an account.
-func (s *Server) AccountID(key string) string {
-	if a := s.any(key); a != nil {
-		return a.name()
-	}
-	return ""
-}
-
-// any returns the account of a key, revoked or not.
-func (s *Server) any(key string) *account {
-	s.mu.RLock()
-	defer s.mu.RUnlock()
-	return s.accounts[key]
-}
-
 // locked runs f on the account of key, with what is due applied before. It
 // returns false if there is no such account.
 func (s *Server) locked(key string, f func(*account)) bool {
@@ -161,17 +125,6 @@ func (s *Server) Settle() {
 	for _, a := range s.all() {
 		a.settleAll(s.opt.Now())
 	}
-}
-
-// all returns the accounts, oldest first.
-func (s *Server) all() []*account {
-	s.mu.RLock()
-	defer s.mu.RUnlock()
-	list := make([]*account, len(s.order))
-	for i, key := range s.order {
-		list[i] = s.accounts[key]
-	}
-	return list
 }
 
 // BlockFor blocks the account of key for d from now, as Rule does when a budget
@@ -230,7 +183,7 @@ func (s *Server) Automations(key string) []Automation {
 }
 
 // Suppress suppresses marketing on messageType (email or text_message) as
-// source (user, admin, spam or api) would. It replaces what there was.
+// source (user, admin, spam, bounce or api) would. It replaces what there was.
 func (s *Server) Suppress(key string, id int64, messageType, source string) error {
 	if err := checkSuppression(dispatcherCampaign, messageType, source); err != nil {
 		return fmt.Errorf("suppress: %w", err)
@@ -248,8 +201,8 @@ func checkSuppression(dispatcher, message, source string) error {
 		return fmt.Errorf("dispatcher type %q is not campaign or transactional", dispatcher)
 	case !slices.Contains(messageTypes, message):
 		return fmt.Errorf("message type %q is not one of %v", message, messageTypes)
-	case !slices.Contains([]string{"user", "admin", "spam", "api"}, source):
-		return fmt.Errorf("source %q is not user, admin, spam or api", source)
+	case !slices.Contains([]string{"user", "admin", "spam", "bounce", "api"}, source):
+		return fmt.Errorf("source %q is not user, admin, spam, bounce or api", source)
 	}
 	return nil
 }
@@ -312,6 +265,14 @@ func (s *Server) DefineHistorical(key, group string, historical bool) {
 	s.locked(key, func(a *account) {
 		a.ensureGroup(group, historical, s.opt.Now()).historical = historical
 	})
+}
+
+// SetHistoricalLayout changes how v2 shows historical groups from now on. It
+// stays after Reset.
+func (s *Server) SetHistoricalLayout(l HistoricalLayout) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.layout = l
 }
 
 // DefinePreferences gives an account its preference groups. None turns the

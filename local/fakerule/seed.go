@@ -21,6 +21,15 @@ var seed []byte
 // customers, their contact fields, a few orders, bonus checks and tags.
 func Seed() io.Reader { return bytes.NewReader(seed) }
 
+//go:embed webshops.json
+var webShops []byte
+
+// WebShops returns for Load what eleven other integrations leave in Rule: an
+// account for each, 4201 to 4211, with a key such as "webshop-shopify" and one
+// customer, kund.webb@example.com, whose orders, carts and bookings have that
+// integration's groups, fields and traps.
+func WebShops() io.Reader { return bytes.NewReader(webShops) }
+
 // The JSON that Load reads. Members that are not here are an error.
 type (
 	seedFile struct {
@@ -28,6 +37,7 @@ type (
 	}
 	seedAccount struct {
 		Key         string            `json:"key"`
+		Account     *Account          `json:"account"`
 		Schema      []seedGroup       `json:"schema"`
 		Preferences []PreferenceGroup `json:"preferences"`
 		Subscribers []seedSubscriber  `json:"subscribers"`
@@ -61,6 +71,7 @@ type (
 //
 //	{"accounts": [{
 //	  "key": "demo-key",                       // left out: the first key of Options
+//	  "account": {"account_id": 4201, "company": "Kedjan AB"}, // of a new key; left out: the next free one
 //	  "schema": [{"group": "Sitoo-Order", "historical": true,
 //	              "fields": {"orderid": "text", "products": "json"}}],
 //	  "preferences": [{"id": 1, "name": "Topics", "preferences": [
@@ -97,11 +108,24 @@ func (s *Server) Load(r io.Reader) error {
 }
 
 // Reset forgets everything that happened and is back at what Load had loaded.
-// Keys, faults and the clock stay. It must not run beside Load.
+// Accounts, keys, faults and the clock stay. It must not run beside Load.
 func (s *Server) Reset() error {
+	details := map[int]Details{}
+	for _, a := range s.all() {
+		a.mu.Lock() // never while s.mu is held: calls take them the other way round
+		details[a.id] = a.details
+		a.mu.Unlock()
+	}
 	s.mu.Lock()
-	for i, key := range s.order {
-		s.accounts[key] = newAccount(i+1, key, s.opt)
+	for i, old := range s.accounts {
+		fresh := newAccount(old.info, s.opt)
+		fresh.details = details[old.id]
+		s.accounts[i] = fresh
+		for _, k := range s.keys {
+			if k.acc == old {
+				k.acc = fresh
+			}
+		}
 	}
 	s.requests = nil
 	loads := slices.Clone(s.loads)
@@ -125,31 +149,36 @@ func (s *Server) load(raw []byte) error {
 		return errors.New("there is something behind the end of the JSON")
 	}
 	first := s.opt.Keys[0]
-	keys := map[string]bool{}
+	keys, ids := map[string]bool{}, map[int]bool{}
 	for _, in := range file.Accounts {
 		key := cmp.Or(in.Key, first)
 		if keys[key] {
 			return errors.New("two accounts have the same key")
 		}
 		keys[key] = true
+		if in.Account != nil && s.any(key) == nil {
+			if id := in.Account.ID; id < 0 || (id != 0 && (ids[id] || slices.ContainsFunc(s.all(), func(a *account) bool { return a.id == id }))) {
+				return fmt.Errorf("the account id %d is taken or not positive", id)
+			}
+			ids[in.Account.ID] = true
+		}
 	}
 	// First into accounts of its own, to see whether it is right and whole.
 	for _, dry := range []bool{true, false} {
 		for i, in := range file.Accounts {
 			key := cmp.Or(in.Key, first)
-			a := newAccount(0, key, s.opt)
+			a, err := newAccount(Account{}, s.opt), error(nil)
 			if dry {
 				if live := s.any(key); live != nil {
 					live.mu.Lock()
 					a.occupy(live)
 					live.mu.Unlock()
 				}
-			} else {
-				s.AddKey(key)
-				a = s.any(key)
+			} else if a, err = s.accountFor(key, in.Account); err != nil {
+				return fmt.Errorf("account %d: %w", i+1, err)
 			}
 			a.mu.Lock()
-			err := a.seed(in, s.opt.Now())
+			err = a.seed(in, s.opt.Now())
 			a.mu.Unlock()
 			if err != nil {
 				return fmt.Errorf("account %d: %w", i+1, err)
@@ -157,6 +186,16 @@ func (s *Server) load(raw []byte) error {
 		}
 	}
 	return nil
+}
+
+// accountFor returns the account of a key, made if the key is new.
+func (s *Server) accountFor(key string, info *Account) (*account, error) {
+	if s.any(key) == nil {
+		if _, err := s.AddAccount(*cmp.Or(info, &Account{}), key); err != nil {
+			return nil, err
+		}
+	}
+	return s.any(key), nil
 }
 
 // occupy takes over what a seed can collide with.

@@ -14,7 +14,6 @@
 package fakerule
 
 import (
-	"bytes"
 	"encoding/json"
 	"errors"
 	"io"
@@ -22,114 +21,40 @@ import (
 	"maps"
 	"net"
 	"net/http"
-	"net/url"
 	"slices"
 	"strconv"
 	"strings"
 	"sync"
 	"time"
-	_ "time/tzdata" // Retry-After is in Stockholm time, also on a machine without a time zone database
-	"unicode/utf8"
 )
-
-// Defaults of [Options], and limits that do not move.
-const (
-	// DefaultKey is the API key that is accepted when Options names none.
-	DefaultKey = "demo-key"
-	// DefaultBudget is Rule's number of requests per Window and account.
-	DefaultBudget = 2000
-	// DefaultErrorPercent is the share of error answers that Rule accepts.
-	DefaultErrorPercent = 49
-	// DefaultErrorSample is the number of requests in the window from which on
-	// the error share is judged. Rule publishes no such number; judging from
-	// the first request would block an account for a single miss.
-	DefaultErrorSample = 50
-	// Window is the time over which requests and errors are counted.
-	Window = 10 * time.Minute
-	// Block is how long an account is refused after going over a limit.
-	Block = 10 * time.Minute
-	// DefaultAsyncAbove is the size of a v2 batch up to which it is applied
-	// before it is answered. Rule does not publish its threshold; that it is
-	// the one for automations is assumed.
-	DefaultAsyncAbove = 19
-	// DefaultAsyncDelay is how long asynchronous work waits (assumed).
-	DefaultAsyncDelay = time.Second
-
-	maxBody     = 64 << 20 // bytes; Rule's own limit is not published
-	maxRequests = 100_000  // kept by Requests, the oldest are dropped
-)
-
-// RetryAfterStyle is the form of the Retry-After header on a 429.
-type RetryAfterStyle int
-
-const (
-	// RetryAfterStockholm is what Rule was seen to send: "2006-01-02 15:04:05",
-	// without a zone, in Stockholm time.
-	RetryAfterStockholm RetryAfterStyle = iota
-	// RetryAfterSeconds is what Rule documents: whole seconds from now.
-	RetryAfterSeconds
-	// RetryAfterHTTPDate is the other form that HTTP allows.
-	RetryAfterHTTPDate
-)
-
-// BatchAnswer is what the answer of a v2 batch holds, of those that are applied
-// before they are answered. Everything in it is optional in the contract.
-type BatchAnswer int
-
-const (
-	// BatchInFull has the subscribers and how many were created and updated.
-	BatchInFull BatchAnswer = iota
-	// BatchCounts has only the numbers.
-	BatchCounts
-	// BatchSubscribers has only the subscribers, in no order that follows the
-	// request's.
-	BatchSubscribers
-	// BatchBare has neither, as that of a batch that is applied later.
-	BatchBare
-)
-
-// Options are the knobs of a Server. The zero value behaves as Rule does.
-type Options struct {
-	// Keys are the API keys that are accepted, one account each. Empty means
-	// DefaultKey alone.
-	Keys []string
-	// Now is the clock, time.Now if nil. It also makes the Date header.
-	Now func() time.Time
-	// RetryAfter is the form of Retry-After on a 429.
-	RetryAfter RetryAfterStyle
-	// Budget is the number of requests per Window and account, ErrorPercent
-	// the share of errors in them that is accepted, ErrorSample the number of
-	// requests from which on that share is judged. Zero means the default.
-	Budget, ErrorPercent, ErrorSample int
-	// AsyncAbove is the number of subscribers above which a v2 batch is only
-	// acknowledged and applied later. Zero means DefaultAsyncAbove.
-	AsyncAbove int
-	// AsyncDelay is how long such a batch, and every v3 bulk call, waits.
-	// Zero means DefaultAsyncDelay; a negative value applies it at once.
-	AsyncDelay time.Duration
-	// BatchAnswer is what the answer of a v2 batch holds.
-	BatchAnswer BatchAnswer
-	// Log gets one line per request: method, route, status, account. Never a
-	// key, and never a path, which may hold an email address. Nil is silent.
-	Log *slog.Logger
-}
 
 // Server is the stand-in; it is an http.Handler that serves /v2/... and
 // /v3/..., the same below /api, and for people GET / (a page), GET /_state
-// (JSON) and POST /_reset.
+// (JSON) and POST /_reset. The switches take JSON:
+//
+//	GET  /_accounts     [{account_id, name, company, ..., details, keys: [{id, name, key (masked), revoked}]}]
+//	POST /_accounts     {"account_id": 43, "name": "...", "key": "..."} -> {"account_id": 43, "key": "..."}
+//	POST /_keys         {"account_id": 42, "name": "...", "key": "..."} -> {"account_id": 42, "key": "..."}
+//	POST /_keys/revoke  {"key": "..."} or {"id": 7}; POST /_keys/accept takes it back
+//	POST /_details      {"account_id": 42, "details": {"status": 403}}
+//	POST /_historical   {"layout": "newest"}, or "groups", "lists", "object"
+//
+// Left out, an account_id is a new one, the first or (details) all accounts,
+// and a key is made up. Details are the members of [Details]; none is as Rule
+// answers.
 type Server struct {
-	opt       Options
-	routes    []route
-	stockholm *time.Location
-	control   http.Handler
+	opt     Options
+	routes  []route
+	control http.Handler
 
 	mu       sync.RWMutex
-	accounts map[string]*account // by API key
-	order    []string            // keys, oldest first
-	revoked  map[string]bool
+	accounts []*account // oldest first
+	keys     map[string]*apiKey
+	lastKey  int
 	loads    [][]byte // replayed by Reset
 	fault    func(*http.Request, []byte) *Fault
 	requests []*Request
+	layout   HistoricalLayout
 }
 
 // New returns a Server with one empty account per key.
@@ -160,15 +85,10 @@ func New(o Options) *Server {
 	if o.AsyncDelay == 0 {
 		o.AsyncDelay = DefaultAsyncDelay
 	}
-	stockholm, err := time.LoadLocation("Europe/Stockholm")
-	if err != nil {
-		panic("fakerule: the embedded time zone database lacks Europe/Stockholm: " + err.Error())
-	}
 	s := &Server{
-		opt:       o,
-		stockholm: stockholm,
-		accounts:  map[string]*account{},
-		revoked:   map[string]bool{},
+		opt:    o,
+		keys:   map[string]*apiKey{},
+		layout: o.Historical,
 	}
 	s.routes = slices.Concat(routesV2(), routesV3())
 	s.control = s.controlHandler()
@@ -390,10 +310,10 @@ func (s *Server) authenticate(c *call) *account {
 func (s *Server) account(key string) *account {
 	s.mu.RLock()
 	defer s.mu.RUnlock()
-	if s.revoked[key] {
-		return nil
+	if k := s.keys[key]; k != nil && !k.revoked {
+		return k.acc
 	}
-	return s.accounts[key]
+	return nil
 }
 
 func (s *Server) note(r Request, a *account) *Request {
@@ -414,7 +334,7 @@ func (s *Server) tooMany(c *call) reply {
 	c.acc.mu.Lock()
 	until := c.acc.budget.until
 	c.acc.mu.Unlock()
-	local := until.In(s.stockholm).Format(time.DateTime)
+	local := until.In(stockholm).Format(time.DateTime)
 	rep := reply{status: http.StatusTooManyRequests, header: http.Header{}}
 	switch s.opt.RetryAfter {
 	case RetryAfterSeconds:
@@ -433,163 +353,4 @@ func (s *Server) tooMany(c *call) reply {
 	rep.header.Set("Content-Type", "application/json")
 	rep.body = []byte(`"Too Many Attempts."`)
 	return rep
-}
-
-// A route is one documented call; a "*" segment is an argument.
-type route struct {
-	name     string
-	method   string
-	segments []string
-	handle   func(*call) reply
-}
-
-func handle(pattern string, h func(*call) reply) route {
-	method, path, _ := strings.Cut(pattern, " ")
-	segments, _ := split(path)
-	return route{name: pattern, method: method, segments: segments, handle: h}
-}
-
-// match finds the route of a request. known says that the path exists, if only
-// for another method. Routes with a literal segment stand before those with an
-// argument in its place.
-func (s *Server) match(method string, segments []string) (rt route, args []string, known bool) {
-	for _, rt := range s.routes {
-		args, ok := rt.fits(segments)
-		if !ok {
-			continue
-		}
-		known = true
-		if rt.method == method {
-			return rt, args, true
-		}
-	}
-	return route{}, nil, known
-}
-
-func (rt route) fits(segments []string) (args []string, ok bool) {
-	if len(segments) != len(rt.segments) {
-		return nil, false
-	}
-	for i, want := range rt.segments {
-		switch {
-		case want == "*":
-			args = append(args, segments[i])
-		case want != segments[i]:
-			return nil, false
-		}
-	}
-	return args, true
-}
-
-// split cuts an escaped path into unescaped segments, so that an escaped slash
-// stays inside its segment. A slash at the end says nothing.
-func split(escaped string) ([]string, bool) {
-	escaped = strings.Trim(escaped, "/")
-	if escaped == "" {
-		return nil, true
-	}
-	segments := strings.Split(escaped, "/")
-	for i, seg := range segments {
-		plain, err := url.PathUnescape(seg)
-		if err != nil {
-			return nil, false
-		}
-		segments[i] = plain
-	}
-	return segments, true
-}
-
-// A reply is an answer that is not sent yet.
-type reply struct {
-	status int
-	header http.Header
-	body   []byte
-}
-
-func jsonReply(status int, v any) reply {
-	return reply{status: status, header: http.Header{"Content-Type": {"application/json"}}, body: encode(v)}
-}
-
-// encode returns v as JSON without escaping HTML, as Rule does not either. v is
-// made of our own types; the only foreign part, raw JSON, was checked on its
-// way in.
-func encode(v any) []byte {
-	var b bytes.Buffer
-	e := json.NewEncoder(&b)
-	e.SetEscapeHTML(false)
-	if err := e.Encode(v); err != nil {
-		panic("fakerule: a reply cannot be encoded: " + err.Error())
-	}
-	return bytes.TrimSuffix(b.Bytes(), []byte("\n"))
-}
-
-func noContent() reply { return reply{status: http.StatusNoContent} }
-
-// A call is one request on its way through a handler. Handlers run with the
-// account locked.
-type call struct {
-	srv   *Server
-	acc   *account
-	r     *http.Request
-	v3    bool
-	body  []byte
-	args  []string
-	query url.Values
-	now   time.Time
-}
-
-// fail is an error answer that both versions shape alike.
-func (c *call) fail(status int, code, message string) reply {
-	return jsonReply(status, map[string]string{"error": code, "message": message})
-}
-
-func (c *call) noSubscriber() reply {
-	return c.fail(http.StatusNotFound, "SubscriberNotFound", "Could not find subscriber")
-}
-
-// problems are what is wrong with a request's body, by member.
-type problems map[string][]string
-
-func (p problems) add(member, message string) { p[member] = append(p[member], message) }
-
-// refuse is the version's answer to problems: v2 400 with fields, v3 422 with
-// errors.
-func (c *call) refuse(p problems) reply {
-	if c.v3 {
-		return jsonReply(http.StatusUnprocessableEntity, map[string]any{"message": "The given data was invalid.", "errors": p})
-	}
-	return jsonReply(http.StatusBadRequest, map[string]any{
-		"error": "BadRequest", "message": "Some fields could not be validated", "fields": p,
-	})
-}
-
-func (c *call) refuseOne(member, message string) reply {
-	return c.refuse(problems{member: {message}})
-}
-
-// decode reads the body into v, whose members are raw JSON, so that it fails
-// only for a body that is not an object. The second result is the refusal.
-func (c *call) decode(v any) (reply, bool) {
-	media, params, _ := strings.Cut(c.r.Header.Get("Content-Type"), ";")
-	if !strings.EqualFold(strings.TrimSpace(media), "application/json") {
-		return c.fail(http.StatusBadRequest, "BadRequest", "The content type must be application/json."), false
-	}
-	// v3 requires the charset; an ordinary client that leaves it out fails
-	// silently on the real thing, so here it fails aloud.
-	if c.v3 && !strings.EqualFold(strings.ReplaceAll(params, " ", ""), "charset=utf-8") {
-		return c.fail(http.StatusUnsupportedMediaType, "UnsupportedMediaType", "The content type must be application/json;charset=utf-8."), false
-	}
-	if trimmed := bytes.TrimSpace(c.body); len(trimmed) == 0 || trimmed[0] != '{' {
-		return c.fail(http.StatusBadRequest, "BadRequest", "The body must be a JSON object."), false
-	}
-	if !utf8.Valid(c.body) {
-		return c.fail(http.StatusBadRequest, "BadRequest", "The body is not UTF-8."), false
-	}
-	if err := json.Unmarshal(c.body, v); err != nil {
-		if wrong, ok := errors.AsType[*json.UnmarshalTypeError](err); ok {
-			return c.refuseOne(wrong.Field, "Has the wrong type."), false
-		}
-		return c.fail(http.StatusBadRequest, "BadRequest", "The body is not valid JSON."), false
-	}
-	return reply{}, true
 }

@@ -85,7 +85,7 @@ func TestKeysComeAndGo(t *testing.T) {
 	equal(t, "after AddKey", as("second-key"), 200)
 	r.upsert(`{"subscribers":{"email":"a@example.com"}}`)
 	equal(t, "accounts are apart", len(r.Subscribers("second-key")), 0)
-	equal(t, "account ids", []string{r.AccountID(key), r.AccountID("second-key"), r.AccountID("third-key")}, []string{"1", "2", ""})
+	equal(t, "account ids", []string{r.AccountID(key), r.AccountID("second-key"), r.AccountID("third-key")}, []string{"42", "43", ""})
 	r.RevokeKey(key)
 	equal(t, "after RevokeKey", as(key), 401)
 	equal(t, "the account is kept", len(r.Subscribers(key)), 1)
@@ -212,8 +212,8 @@ func TestRequestsHoldNoKey(t *testing.T) {
 	req := httptest.NewRequest("GET", "/v2/tags?apikey=other-key", nil)
 	r.send(req)
 	equal(t, "requests", r.Requests(), []fakerule.Request{
-		{Method: "GET", Path: "/v2/tags", Route: "GET /v2/tags", Status: 200, Account: "1", At: start},
-		{Method: "GET", Path: "/v2/subscribers/kund.ett@example.com", Route: "GET /v2/subscribers/*", Status: 404, Account: "1", At: start},
+		{Method: "GET", Path: "/v2/tags", Route: "GET /v2/tags", Status: 200, Account: "42", At: start},
+		{Method: "GET", Path: "/v2/subscribers/kund.ett@example.com", Route: "GET /v2/subscribers/*", Status: 404, Account: "42", At: start},
 		{Method: "GET", Path: "/v2/tags", Route: "GET /v2/tags", Status: 401, At: start},
 	})
 	r.ResetRequests()

@@ -142,7 +142,7 @@ func TestSubscriberAnswer(t *testing.T) {
 	r := newRig(t, fakerule.Options{})
 	got := r.must("POST", "/v2/subscribers", `{"tags":["Sitoo"],"subscribers":{"email":"Kund.Ett@example.com","phone_number":"0701740605"}}`)
 	const subscriber = `{"id":255934501,"email":"kund.ett@example.com","phone_number":"+46701740605","custom_identifier":null,
-		"language":"sv","opted_in":true,"created_at":"2026-05-14T12:12:16Z","updated_at":"2026-05-14T12:12:16Z",
+		"language":"sv","opted_in":true,"created_at":"2026-05-14 14:12:16","updated_at":"2026-05-14 14:12:16",
 		"tags":[{"id":1,"name":"Sitoo"}],"suppressed":[],"syncAtSegments":[]}`
 	sameJSON(t, got.body, `{"message":"Success","subscriber":`+subscriber+`}`)
 	for _, target := range []string{
@@ -193,7 +193,12 @@ func TestFieldValues(t *testing.T) {
 		"time, short hour":         {"time", `"8:30:00"`, false, ""},
 		"multiple":                 {"multiple", `["A","B & C"]`, true, `["A","B & C"]`},
 		"multiple, empty":          {"multiple", `[]`, true, `[]`},
-		"multiple, string":         {"multiple", `"[\"A\"]"`, false, ""},
+		"multiple, encoded":        {"multiple", `"[\"A\",\"B & C\"]"`, true, `["A","B & C"]`},
+		"multiple, plain text":     {"multiple", `"klarna_payments"`, true, `["klarna_payments"]`},
+		"multiple, text like one":  {"multiple", `"[1]"`, true, `["[1]"]`},
+		"multiple, numeric keys":   {"multiple", `{"10":"C","0":"A","2":"B"}`, true, `["A","B","C"]`},
+		"multiple, other keys":     {"multiple", `{"a":"A"}`, false, ""},
+		"multiple, bad in keys":    {"multiple", `{"0":1}`, false, ""},
 		"multiple, numbers":        {"multiple", `[1]`, false, ""},
 		"multiple, null inside":    {"multiple", `["A",null]`, false, ""},
 		"json":                     {"json", `"[{\"name\":\"Mössa\"}]"`, true, `[{"name":"Mössa"}]`},
@@ -332,7 +337,7 @@ func TestPagesOfSubscribers(t *testing.T) {
 		pages++
 	}
 	equal(t, "pages", pages, 3)
-	equal(t, "emails", got, []string{"kund0@example.com", "kund1@example.com", "kund2@example.com", "kund3@example.com", "kund4@example.com"})
+	equal(t, "emails", got, []string{"kund4@example.com", "kund3@example.com", "kund2@example.com", "kund1@example.com", "kund0@example.com"})
 	for _, far := range []string{"9", "9223372036854775807"} {
 		sameJSON(t, r.must("GET", "/v2/subscribers?page="+far, "").body, `{"subscribers":[],"meta":{"next":null}}`)
 	}
@@ -637,7 +642,7 @@ func TestCustomizations(t *testing.T) {
 	const body = `{"fields":[{"key":"Sitoo-Order.products","type":"json"},{"key":"Sitoo-Order.total"}]}`
 	sameJSON(t, r.must("POST", "/v2/customizations", body).body, `{"message":"success"}`)
 	r.must("POST", "/v2/customizations", body) // idempotent
-	const group = `{"id":1,"name":"Sitoo-Order","created_at":"2026-05-14T12:12:16Z","updated_at":"2026-05-14T12:12:16Z",
+	const group = `{"id":1,"name":"Sitoo-Order","created_at":"2026-05-14 14:12:16","updated_at":"2026-05-14 14:12:16",
 		"fields":[{"id":1,"name":"products","type":"json"},{"id":2,"name":"total","type":"text"}]}`
 	sameJSON(t, r.must("GET", "/v2/customizations", "").body, `{"groups":[`+group+`],"meta":{"next":null}}`)
 	sameJSON(t, r.must("GET", "/v2/customizations/Sitoo-Order", "").body, group)
@@ -660,7 +665,7 @@ func TestSuppressionsV2(t *testing.T) {
 	equal(t, "suppressions", r.Subscribers(key)[0].Suppressions, both)
 	var out struct{ Suppressions []json.RawMessage }
 	decode(t, r.must("GET", "/v2/suppressions?limit=1", "").body, &out)
-	sameJSON(t, string(out.Suppressions[0]), fmt.Sprintf(`{"id":1,"created_at":"2026-05-14T12:12:16Z","dispatcher_type":"campaign","message_type":"email",
+	sameJSON(t, string(out.Suppressions[0]), fmt.Sprintf(`{"id":1,"created_at":"2026-05-14 14:12:16","dispatcher_type":"campaign","message_type":"email",
 		"suppressed_source_type":"api","subscriber":{"id":%d,"email":"a@example.com","phone_number":null}}`, id))
 	r.must("DELETE", "/v2/suppressions/a@example.com?dispatcher_type=transaction", "")
 	equal(t, "of another dispatcher", r.Subscribers(key)[0].Suppressions, both)
@@ -678,7 +683,7 @@ func TestPreferences(t *testing.T) {
 	r.DefinePreferences(key, fakerule.PreferenceGroup{ID: 7, Name: "Klubb", Preferences: []fakerule.Preference{
 		{ID: 71, Name: "Brev"}, {ID: 72, Name: "Sms", FallbackOptIn: true},
 	}})
-	sameJSON(t, r.must("GET", "/v2/preference-groups", "").body, `[{"id":7,"account_id":1,"name":"Klubb","preferences":[
+	sameJSON(t, r.must("GET", "/v2/preference-groups", "").body, `[{"id":7,"account_id":42,"name":"Klubb","preferences":[
 		{"id":71,"name":"Brev","fallback_opt_in":false},{"id":72,"name":"Sms","fallback_opt_in":true}]}]`)
 	sameJSON(t, r.must("GET", path, "").body, `{"id":7,"name":"Klubb","preferences":[
 		{"preference_id":71,"name":"Brev","is_opted_in":false},{"preference_id":72,"name":"Sms","is_opted_in":true}]}`)

@@ -95,7 +95,7 @@ func TestSubscribersV3(t *testing.T) {
 	t.Parallel()
 	r := newRig(t, fakerule.Options{})
 	got := r.must("POST", "/v3/subscribers", `{"phone_number":"0701740605","custom_identifier":"c-1","status":"BLOCKED","language":"EN"}`)
-	sameJSON(t, got.body, `{"data":{"id":255934501,"email":null,"phone":"+46701740605","custom_identifier":"c-1","account_id":1,"status":"BLOCKED",
+	sameJSON(t, got.body, `{"data":{"id":255934501,"email":null,"phone":"+46701740605","custom_identifier":"c-1","account_id":42,"status":"BLOCKED",
 		"language":"en","has_next_item":false,"created_at":"2026-05-14T12:12:16Z","updated_at":"2026-05-14T12:12:16Z"}}`)
 	r.must("PUT", "/v3/subscribers/c-1/tags?identified_by=custom_identifier", `{"tags":["A"]}`)
 	equal(t, "a silent tag leaves the block", r.Subscribers(key)[0].Status, "BLOCKED")
@@ -156,7 +156,7 @@ func TestSuppressionsV3(t *testing.T) {
 	equal(t, "lifted whoever made it, marketing only", sources(), map[string]string{"campaign text_message": "api", "transactional email": "api"})
 
 	for name, err := range map[string]error{
-		"source":     r.Suppress(key, id, "email", "bounce"),
+		"source":     r.Suppress(key, id, "email", "weather"),
 		"message":    r.Suppress(key, id, "sms", "user"),
 		"subscriber": r.Suppress(key, 5, "email", "user"),
 		"key":        r.Suppress("other-key", id, "email", "user"),

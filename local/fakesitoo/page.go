@@ -2,11 +2,13 @@ package fakesitoo
 
 import (
 	"bytes"
+	"cmp"
 	_ "embed"
 	"encoding/json"
 	"html/template"
 	"net/http"
 	"strconv"
+	"strings"
 	"time"
 )
 
@@ -15,13 +17,14 @@ var pageHTML string
 
 var pageTemplate = template.Must(template.New("page").Parse(pageHTML))
 
-// newest is how many orders the page shows.
-const newest = 50
+// What the page shows at the most: orders, and customers to sell to.
+const newest, maxChoices = 50, 25
 
 // shown is an order as the page shows it.
 type shown struct {
 	ID, Date, What, Customer, Contact, Total, Receipt string
 	Link                                              string
+	Returnable                                        bool // the page has a button to give it back
 }
 
 // servePage shows the newest orders and how to call the API.
@@ -37,15 +40,13 @@ func (s *Server) servePage(w http.ResponseWriter, r *http.Request) {
 	var buf bytes.Buffer
 	err := pageTemplate.Execute(&buf, map[string]any{
 		"Host": r.Host, "Account": s.o.AccountID, "APIID": s.o.APIID, "Password": s.o.Password,
-		"Connector": s.o.Connector, "Total": total, "Orders": rows,
+		"Connector": s.o.Connector, "Total": total, "Orders": rows, "Customers": s.o.Customers[:min(len(s.o.Customers), maxChoices)],
 	})
 	if err != nil {
 		send(w, failed(http.StatusInternalServerError, err.Error()), nil)
 		return
 	}
-	h := http.Header{}
-	h.Set("Content-Type", "text/html; charset=utf-8")
-	send(w, answer{status: http.StatusOK, header: h, body: buf.Bytes()}, nil)
+	send(w, forPeople("text/html; charset=utf-8", buf.Bytes()), nil)
 }
 
 func (s *Server) show(e entry) shown {
@@ -68,7 +69,8 @@ func (s *Server) show(e entry) shown {
 		_ = json.Unmarshal(data, &o)
 	}
 	out.Total = o.Total + " " + o.Currency
-	out.Contact = o.Additional["customcrm-contactid"]
+	out.Returnable = what(e) == "finished" && !strings.HasPrefix(o.Total, "-")
+	out.Contact = cmp.Or(o.Additional["customcrm-contactid"], o.Additional["crm-customerid"])
 	for _, part := range []string{o.NameFirst, o.NameLast, o.Email, o.Phone} {
 		if part != "" {
 			out.Customer += part + " "

@@ -1,7 +1,7 @@
 package fakesitoo
 
 import (
-	"bytes"
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -22,6 +22,8 @@ type sale struct {
 	MemberNumber string    `json:"membernumber"`
 	Email        string    `json:"email"`
 	Phone        string    `json:"phone"`
+	NameFirst    string    `json:"namefirst"`
+	NameLast     string    `json:"namelast"`
 	Payment      string    `json:"payment"` // "card" (default) or "cash", which is rounded
 	Rows         []saleRow `json:"rows"`
 	// Credit returns an earlier order, all of it or the rows named by sku, of
@@ -33,6 +35,10 @@ type sale struct {
 	// RepeatChecks lets the rows of a return name the bonus checks and
 	// promotions of the original ones. Whether Sitoo's do is not known.
 	RepeatChecks bool `json:"repeatchecks"`
+	// Redeem makes the till ask the connector for every bonus check and
+	// promotion of the rows before it sells, with the order's number; if one is
+	// refused there is no sale. Without it the copy alone tells of their use.
+	Redeem bool `json:"redeem"`
 }
 
 // saleRow is one row of a sale.
@@ -42,6 +48,7 @@ type saleRow struct {
 	Discount     string `json:"discount"`     // of the row, VAT included, such as "100.00"
 	BonusCheckID string `json:"bonuscheckid"` // the bonus check that pays the discount
 	PromotionID  string `json:"promotionid"`  // the promotion that gives it
+	Remaining    string `json:"remaining"`    // what is then left of the check, for Redeem; "" is nothing
 }
 
 // errSale is a sale that cannot be made; its text is for the person who asked.
@@ -50,14 +57,6 @@ type errSale struct{ text string }
 func (e errSale) Error() string { return e.text }
 
 func badSale(format string, args ...any) error { return errSale{fmt.Sprintf(format, args...)} }
-
-// delivered is what the connector said to the copy of an order.
-type delivered struct {
-	URL    string `json:"url"`
-	Status int    `json:"status,omitempty"`
-	Body   any    `json:"body,omitempty"`
-	Error  string `json:"error,omitempty"`
-}
 
 // serveSell makes a finished order and sends its copy to the connector, as the
 // till does after a sale. The order stands whatever the connector says.
@@ -69,7 +68,7 @@ func (s *Server) serveSell(w http.ResponseWriter, r *http.Request) {
 		send(w, failed(http.StatusBadRequest, "The sale is not readable: "+err.Error()), nil)
 		return
 	}
-	order, err := s.sell(body)
+	order, redeemed, err := s.sell(r.Context(), body)
 	if err != nil {
 		status := http.StatusInternalServerError
 		if _, is := errors.AsType[errSale](err); is {
@@ -80,22 +79,51 @@ func (s *Server) serveSell(w http.ResponseWriter, r *http.Request) {
 	}
 	send(w, succeeded(struct {
 		Order     json.RawMessage `json:"order"`
+		Redeemed  []delivered     `json:"redeemed,omitempty"`
 		Connector *delivered      `json:"connector"`
-	}{order, s.deliver(r.Context(), order)}), nil)
+	}{order, redeemed, s.deliver(r.Context(), order)}), nil)
 }
 
-// sell makes the order of a sale and puts it in the shop.
-func (s *Server) sell(body sale) (json.RawMessage, error) {
+// sell makes the order of a sale and puts it in the shop. It returns what the
+// connector said to the uses of bonus checks, if it was asked.
+func (s *Server) sell(ctx context.Context, body sale) (json.RawMessage, []delivered, error) {
 	s.sells.Lock()
 	defer s.sells.Unlock()
-	s.books.RLock()
-	id := s.book.nextID()
-	credited, has := s.book.find(body.Credit)
-	s.books.RUnlock()
+	o, err := s.orderOf(body)
+	if err != nil {
+		return nil, nil, err
+	}
+	var redeemed []delivered
+	if body.Redeem && body.Credit == 0 {
+		use := s.redeem
+		if s.o.SPI == 2 {
+			use = s.redeemV2
+		}
+		if redeemed, err = use(ctx, o.id, body); err != nil {
+			return nil, nil, err
+		}
+	}
+	if s.o.SPI == 2 {
+		o.additional = renamed(o.additional, false)
+		for i := range o.rows {
+			o.rows[i].additional = renamed(o.rows[i].additional, false)
+		}
+	}
+	data := o.append(nil, nil)
+	if err := s.Add(data); err != nil {
+		return nil, nil, err
+	}
+	if s.o.SPI == 2 {
+		s.Tell(EventData{EshopID: o.eshopID, OrderID: o.id, WarehouseID: o.warehouse, Type: "add", State: "closed"})
+	}
+	return data, redeemed, nil
+}
 
+// newOrder is a finished order of the first till, without rows.
+func (s *Server) newOrder(id int64) order {
 	till := &registers[0]
 	store, _ := storeOf(till.warehouse)
-	o := order{
+	return order{
 		id: id, eshopID: 1, date: s.o.Now().Unix(), state: 10, payment: 20, kind: 10,
 		register: till, warehouse: till.warehouse,
 		additional: map[string]string{
@@ -108,38 +136,34 @@ func (s *Server) sell(body sale) (json.RawMessage, error) {
 			"store-name":            store.name,
 		},
 	}
-	if body.ContactID != "" {
-		for _, c := range s.o.Customers {
-			if c.ContactID == body.ContactID {
-				o.customer = c
-			}
-		}
-	}
-	if body.Email != "" {
-		o.customer.Email = body.Email
-	}
-	if body.Phone != "" {
-		o.customer.Phone = body.Phone
-	}
-	if body.MemberNumber == "" {
-		body.MemberNumber = o.customer.MemberNumber
-	}
+}
+
+// orderOf makes the order of a sale.
+func (s *Server) orderOf(body sale) (order, error) {
+	s.books.RLock()
+	id := s.book.nextID()
+	credited, has := s.book.find(body.Credit)
+	s.books.RUnlock()
+
+	o := s.newOrder(id)
+	o.customer = s.buyer(body)
+	body.MemberNumber = cmp.Or(body.MemberNumber, o.customer.MemberNumber)
 	var err error
 	switch {
 	case body.Anonymous && body.Credit == 0:
-		return nil, badSale("anonymous: only for a return; a sale without contactid, membernumber, email and phone is anonymous.")
+		return o, badSale("anonymous: only for a return; a sale without contactid, membernumber, email and phone is anonymous.")
 	case body.Anonymous && body.ContactID+body.MemberNumber+body.Email+body.Phone != "":
-		return nil, badSale("anonymous: contactid, membernumber, email or phone says who the customer is.")
+		return o, badSale("anonymous: contactid, membernumber, email or phone says who the customer is.")
 	}
 	if body.Credit != 0 {
 		if !has {
-			return nil, badSale("creditorderid: the shop has no order %d.", body.Credit)
+			return o, badSale("creditorderid: the shop has no order %d.", body.Credit)
 		}
 		if err = s.giveBackSold(&o, credited, body); err != nil {
-			return nil, err
+			return o, err
 		}
 	} else if o.rows, err = soldRows(body.Rows); err != nil {
-		return nil, err
+		return o, err
 	}
 	for k, v := range map[string]string{"customcrm-contactid": body.ContactID, "customcrm-membernumber": body.MemberNumber} {
 		if v != "" {
@@ -152,10 +176,25 @@ func (s *Server) sell(body sale) (json.RawMessage, error) {
 	case "cash":
 		payCash(&o)
 	default:
-		return nil, badSale(`payment: "card" or "cash" is expected, not %q.`, body.Payment)
+		return o, badSale(`payment: "card" or "cash" is expected, not %q.`, body.Payment)
 	}
-	data := o.append(nil, nil)
-	return data, s.Add(data)
+	return o, nil
+}
+
+// buyer is the customer of a sale: whom the till knows by the contact id, with
+// what the sale says itself.
+func (s *Server) buyer(body sale) Customer {
+	var c Customer
+	if body.ContactID != "" {
+		for _, known := range s.o.Customers {
+			if known.ContactID == body.ContactID {
+				c = known
+			}
+		}
+	}
+	c.Email, c.Phone = cmp.Or(body.Email, c.Email), cmp.Or(body.Phone, c.Phone)
+	c.NameFirst, c.NameLast = cmp.Or(body.NameFirst, c.NameFirst), cmp.Or(body.NameLast, c.NameLast)
+	return c
 }
 
 // soldRows turns the rows of a sale into order items.
@@ -314,7 +353,7 @@ func (s *Server) soldOrder(e entry) (order, error) {
 	o := order{
 		id:         e.id,
 		customer:   Customer{Email: in.Email, Phone: in.Phone, NameFirst: in.NameFirst, NameLast: in.NameLast},
-		additional: in.Additional,
+		additional: renamed(in.Additional, true),
 	}
 	for i, r := range in.Rows {
 		p, has := productBySKU(r.SKU)
@@ -324,44 +363,11 @@ func (s *Server) soldOrder(e entry) (order, error) {
 			return order{}, badSale("creditorderid: row %d of order %d is no product of this shop.", i, e.id)
 		}
 		p.net = price
-		out := row{product: p, quantity: r.Quantity, discount: discount, voucherName: r.VoucherName, additional: r.Additional}
+		out := row{product: p, quantity: r.Quantity, discount: discount, voucherName: r.VoucherName, additional: renamed(r.Additional, true)}
 		if p.unit != "" {
 			out.perUnit = 250
 		}
 		o.rows = append(o.rows, out)
 	}
 	return o, nil
-}
-
-// deliver sends the copy of an order to the connector. It returns nil if there
-// is none; what goes wrong is in the answer, as a person reads it.
-func (s *Server) deliver(ctx context.Context, order json.RawMessage) *delivered {
-	if s.o.Connector == "" {
-		return nil
-	}
-	out := &delivered{URL: strings.TrimSuffix(s.o.Connector, "/") + "/transactions"}
-	req, err := http.NewRequestWithContext(ctx, http.MethodPost, out.URL, bytes.NewReader(order))
-	if err != nil {
-		out.Error = err.Error()
-		return out
-	}
-	req.Header.Set("Content-Type", "application/json")
-	req.Header.Set("Authorization", "Bearer "+s.o.Token)
-	resp, err := s.o.Client.Do(req)
-	if err != nil {
-		out.Error = err.Error()
-		return out
-	}
-	defer func() { _ = resp.Body.Close() }()
-	out.Status = resp.StatusCode
-	body, err := io.ReadAll(io.LimitReader(resp.Body, maxSale))
-	switch {
-	case err != nil:
-		out.Error = "read the answer: " + err.Error()
-	case json.Valid(body):
-		out.Body = json.RawMessage(body)
-	case len(body) > 0:
-		out.Body = string(body)
-	}
-	return out
 }

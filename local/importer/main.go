@@ -161,11 +161,17 @@ func (c *command) plan(ctx context.Context, d *display, t *table, country string
 	if ctx.Err() != nil {
 		return plan, errInterrupted
 	}
+	if t.note != "" {
+		d.line("%s", t.note)
+	}
 	if err = cmp.Or(broken, err); err != nil {
 		return plan, sentence(err)
 	}
 	if len(plan.Ignored) > 0 {
 		d.line("columns that mean nothing here: %s", strings.Join(plan.Ignored, ", "))
+	}
+	if m := plan.Message(); m != "" {
+		d.line("%s", m)
 	}
 	if n > 0 {
 		d.failures(bad)

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"net/http"
 	"net/http/httptest"
+	"path/filepath"
 	"strings"
 	"testing"
 	"time"
@@ -182,4 +183,43 @@ func TestFailedRows(t *testing.T) {
 	}
 	i.says(t, "row 19: The customer's bonus checks cannot be read", "row 49: The customer's bonus checks cannot be read",
 		"60 rows done: 0 written, 58 unchanged, 2 failed", "Most of Rule's budget is used up; the tills come first.", "waiting until")
+}
+
+// Files in which other programs do what is seldom seen are imported as the
+// connector takes them, or refused with what to do before anything is sent.
+func TestFilesOfOthers(t *testing.T) {
+	t.Parallel()
+	names, err := filepath.Glob("../../shared/sheet/testdata/others/*")
+	if err != nil || len(names) == 0 {
+		t.Fatalf("%d files, %v", len(names), err)
+	}
+	want := map[string]string{
+		"1904-x15-workbookPr.xlsx": "x-2", "inlinestr-with-v.xlsx": "x-3", "macroman-lowercase.csv": "mac-1", "embedded-workbook-first.xls": "right-1",
+		"embedded-word.xls": "right-1", "stream-Book-biff8.xls": "right-1", "sst-count-too-large.xls": "sst-1", "sheetjs-content-type.xlsx": "x-1",
+		"surrogates.xlsx": "x-4", "heading-tom.csv": "tom-1",
+	}
+	refused := map[string]string{
+		"utf8-doubleencoded.csv": "F1 holds letters that were read in the wrong encoding before",
+		"id-scientific.csv":      `row 3, column B bonuscheckid: "7,35001E+12" is an id in scientific notation`,
+	}
+	for _, file := range names {
+		name := filepath.Base(file)
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			p := newProduct(t, fakerule.Options{})
+			i, err := p.run(t, t.Context(), file, nil)
+			ids := ""
+			for _, have := range p.checks() {
+				ids += have
+			}
+			switch what := refused[name]; {
+			case what != "" && (err == nil || !strings.Contains(i.out.String()+err.Error(), what)):
+				t.Errorf("error %v, want %q\n%s", err, what, i.out.String())
+			case what == "" && err != nil:
+				t.Errorf("error %v\n%s", err, i.out.String())
+			case ids != want[name]:
+				t.Errorf("checks %q in Rule, want %q", ids, want[name])
+			}
+		})
+	}
 }

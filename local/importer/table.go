@@ -26,8 +26,9 @@ type limits struct{ rows, bytes int }
 // table is a file. Rows of text are read again when they are sent.
 type table struct {
 	header []string
-	rows   []row // below the headings, without empty ones; complete after scan
-	text   *text // nil if rows have their cells
+	note   string // which worksheet of several it is
+	rows   []row  // below the headings, without empty ones; complete after scan
+	text   *text  // nil if rows have their cells
 	file   *os.File
 }
 
@@ -94,7 +95,7 @@ func inMemory(body []byte) (*table, error) {
 	if err != nil {
 		return nil, err
 	}
-	t := &table{header: s.Header.Cells, rows: make([]row, len(s.Rows))}
+	t := &table{header: s.Header.Cells, note: s.Note, rows: make([]row, len(s.Rows))}
 	for i, r := range s.Rows {
 		t.rows[i] = row{number: r.Number, cells: r.Cells, bytes: rendered(r.Cells)}
 	}

@@ -12,7 +12,6 @@ import (
 	"unicode/utf8"
 
 	"golang.org/x/text/encoding"
-	"golang.org/x/text/encoding/charmap"
 	utf "golang.org/x/text/encoding/unicode"
 
 	"sitoo-rule/shared/sheet"
@@ -34,7 +33,7 @@ type text struct {
 	size      int64 // of the whole file
 	encoding  encoding.Encoding
 	wide      bool // UTF-16
-	single    bool // Windows-1252
+	single    bool // a byte for each character
 	separator byte
 	newline   byte // what ends a row: '\r' in a file of an old Macintosh
 	skip      int  // bytes of the line that only names the separator
@@ -85,7 +84,7 @@ func (t *text) detect() error {
 		t.start, t.wide, t.encoding = int64(mark), true, utf.UTF16(endian, utf.IgnoreBOM)
 		return nil
 	}
-	good, bad, number, first := 0, 0, 1, 0
+	good, bad, number, macintosh, first, firstMac := 0, 0, 1, 1, 0, 0
 	r := bufio.NewReaderSize(io.NewSectionReader(t.src, t.start, t.size-t.start), 64<<10)
 	for {
 		c, n, err := r.ReadRune()
@@ -94,19 +93,28 @@ func (t *text) detect() error {
 			if bad == 0 {
 				return nil
 			}
+			if number == 1 { // its lines end as an old Macintosh writes them
+				first = firstMac
+			}
 			if marked || good > bad {
 				return fmt.Errorf("the file is UTF-8, which line %d is not; save it again as UTF-8", first)
 			}
-			t.single, t.encoding = true, charmap.Windows1252
+			charset, err := sheet.Charset(io.NewSectionReader(t.src, t.start, t.size-t.start))
+			if err != nil {
+				return err
+			}
+			t.single, t.encoding = true, charset
 			return nil
 		case err != nil:
 			return err
 		case c == utf8.RuneError && n == 1:
 			if bad++; bad == 1 {
-				first = number
+				first, firstMac = number, macintosh
 			}
 		case c == '\n':
 			number++
+		case c == '\r':
+			macintosh++
 		case n > 1:
 			good++
 		}
@@ -152,7 +160,10 @@ func (t *text) separate(s []byte) {
 		t.separator, t.skip = l[4], first
 		return
 	}
-	for strings.Trim(trim(string(s[:first])), "\t;,\"") == "" && first < len(s) {
+	for strings.Trim(trim(string(s[:first])), "\t;,\"") == "" {
+		if first == len(s) {
+			return
+		}
 		s = s[first:]
 		first = end(s)
 	}
@@ -315,6 +326,9 @@ func check(cell string, row, col int) error {
 		return fmt.Errorf("%s is to the right of column %s; a table may have %d columns", name, sheet.Column(sheet.MaxColumns-1), sheet.MaxColumns)
 	case len(cell) > sheet.MaxCell && utf8.RuneCountInString(cell) > sheet.MaxCell:
 		return tooLong(row, col)
+	}
+	if sheet.Misread(cell) {
+		return fmt.Errorf("%s holds letters that were read in the wrong encoding before, such as Ã¥ for å; go back to the file in which they are right, and save it as UTF-8 text (in Excel: CSV UTF-8)", name)
 	}
 	for _, r := range cell {
 		switch {

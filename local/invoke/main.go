@@ -7,7 +7,9 @@
 // in memory. With AWS_ENDPOINT_URL set, the function is built as it is for
 // deployment, for this machine, and its bootstrap is started under a Lambda
 // Runtime API against that endpoint, with the tables and queues of make run
-// AWS=1. Either way Rule is a stand-in with its seed of made-up customers,
+// AWS=1. With -sam the function that sam build has made is started by `sam local
+// invoke`, in Docker, against that endpoint, and finds what it finds in make smoke:
+// a sample event is answered as its golden file says. In any case Rule is a stand-in with its seed of made-up customers,
 // unless RULE_URL names another.
 //
 // The exit status is 1 if the function fails or the event is not one of its
@@ -58,6 +60,8 @@ func run(ctx context.Context, args []string, getenv func(string) string, stdout,
 	name := flags.String("fn", "", "the `function`, such as contact-find")
 	event := flags.String("event", "", "the `file` with the event")
 	root := flags.String("C", ".", "the project's `folder`, with template.yaml and functions")
+	sam := flags.String("sam", "", "run the built function in Docker, with `sam local invoke` of this SAM CLI")
+	build := flags.String("build", ".aws-sam/invoke", "the `folder` that sam build made, for -sam")
 	if err := flags.Parse(args); err != nil {
 		return 2
 	}
@@ -86,6 +90,10 @@ func run(ctx context.Context, args []string, getenv func(string) string, stdout,
 		return 1
 	}
 	ruleURL := getenv("RULE_URL")
+	if *sam != "" {
+		out, err := inSAM(*sam, *build, *root, *event, getenv)(ctx, t, f, payload, ruleURL)
+		return show(stdout, f, *event, out, err)
+	}
 	if ruleURL == "" {
 		url, closeRule, err := fakerule.Serve(ctx, fakerule.Options{})
 		if err != nil {

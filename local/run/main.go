@@ -11,11 +11,9 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
-	"net"
 	"net/http"
 	"os"
 	"os/signal"
-	"strconv"
 	"sync"
 	"syscall"
 	"time"
@@ -23,13 +21,11 @@ import (
 	"github.com/aws/aws-sdk-go-v2/aws"
 	"github.com/aws/aws-sdk-go-v2/config"
 
-	"sitoo-rule/local/awslocal"
 	"sitoo-rule/local/fakerule"
-	"sitoo-rule/local/fakesitoo"
 	"sitoo-rule/local/queue"
 	"sitoo-rule/local/stack"
+	"sitoo-rule/local/standins"
 	"sitoo-rule/local/template"
-	"sitoo-rule/shared/rule"
 	"sitoo-rule/shared/sqsqueue"
 	"sitoo-rule/shared/worker"
 )
@@ -43,14 +39,6 @@ func main() {
 	}
 }
 
-// What the made-up shop has: old orders, and how many customers made them, of
-// whom Rule knows some already.
-const (
-	orders    = 20_000
-	buyers    = 400
-	knownToUs = 300
-)
-
 // sample is a file of bonus checks for the made-up customers.
 const sample = "events/bonuscheck-import/files/bonuschecks.csv"
 
@@ -61,7 +49,7 @@ func run(ctx context.Context, getenv func(string) string, out, logs io.Writer) e
 	if err != nil {
 		return fmt.Errorf("%w (run it from the project's folder)", err)
 	}
-	api, err := listen(cmp.Or(getenv("PORT"), "3000"))
+	api, err := standins.Listen("", cmp.Or(getenv("PORT"), "3000"))
 	if err != nil {
 		return err
 	}
@@ -73,86 +61,71 @@ func run(ctx context.Context, getenv func(string) string, out, logs io.Writer) e
 	defer cancel()
 	say := func(format string, args ...any) { fmt.Fprintf(out, format+"\n", args...) }
 
-	key := cmp.Or(getenv("RULE_KEY"), fakerule.DefaultKey)
+	shop := standins.Options{
+		Key: cmp.Or(getenv("RULE_KEY"), fakerule.DefaultKey), Seed: getenv("RULE_SEED"), RulePort: getenv("RULE_PORT"), SitooPort: getenv("SITOO_PORT"), SPI: getenv("SPI"),
+	}
 	ruleURL := getenv("RULE_URL")
-	var customers []fakesitoo.Customer
+	var customers standins.Customers
 	if ruleURL == "" {
-		seed, from := fakerule.Seed(), ""
-		if name := getenv("RULE_SEED"); name != "" {
-			f, err := os.Open(name)
-			if err != nil {
-				return fmt.Errorf("RULE_SEED: %w", err)
-			}
-			defer f.Close()
-			seed, from = f, "RULE_SEED "+name+": "
-		}
-		known := fakerule.New(fakerule.Options{Keys: []string{key}, Log: nil})
-		if err := known.Load(seed); err != nil {
-			return fmt.Errorf("%s%w", from, err)
-		}
-		l, err := listen(cmp.Or(getenv("RULE_PORT"), "3001"))
-		if err != nil {
+		if ruleURL, customers, err = standins.Rule(ctx, &group, shop); err != nil {
 			return err
 		}
-		serve(ctx, &group, l, known)
-		ruleURL = "http://" + l.Addr().String()
-		customers = customersOf(known.Subscribers(key))
-		made := fakesitoo.MakeCustomers(buyers)[len(fakesitoo.DefaultCustomers()):]
-		customers = append(customers, made...)
-		if err := introduce(ctx, ruleURL, key, made[:knownToUs]); err != nil {
-			return err
-		}
-		known.Settle()
 		say("Rule (stand-in)    %s   open it: customers, fields, orders, automations", ruleURL)
 	} else {
 		say("Rule               %s", ruleURL)
 	}
-	if getenv("SITOO_URL") == "" {
-		l, err := listen(cmp.Or(getenv("SITOO_PORT"), "3002"))
-		if err != nil {
+	sitooURL := getenv("SITOO_URL")
+	if sitooURL == "" {
+		if sitooURL, err = standins.Sitoo(ctx, &group, shop, customers, apiURL); err != nil {
 			return err
 		}
-		sitoo := fakesitoo.New(fakesitoo.Options{Orders: orders, Customers: customers, Connector: apiURL, Token: key})
-		serve(ctx, &group, l, sitoo)
-		say("Sitoo (stand-in)   http://%s   a made-up shop; sells with POST /_sell", l.Addr())
+		say("Sitoo (stand-in)   %s   a made-up shop; sells with POST /_sell", sitooURL)
+		say("Till (stand-in)    %s/till   open it: what a cashier sees", sitooURL)
 	} else {
-		say("Sitoo              %s", getenv("SITOO_URL"))
+		say("Sitoo              %s", sitooURL)
 	}
 
 	o := stack.Options{Template: t, RuleURL: ruleURL, Log: log, SitooAnyHost: true, Throttle: time.Now}
-	if getenv("AWS") == "1" {
-		cfg, err := cloud(ctx, getenv)
-		if err != nil {
-			return err
-		}
-		o.Cloud = &cfg
-		say("AWS                %s", cmp.Or(getenv("AWS_ENDPOINT_URL"), "region "+cfg.Region))
-	}
-	s, err := stack.New(ctx, o)
+	c, err := start(ctx, o, sitooURL, getenv, logs, say)
 	if err != nil {
 		return err
 	}
-	group.Go(func() { s.Run(ctx) })
-	serve(ctx, &group, api, withQueues(s))
-	say("API for Sitoo      %s   with the API token %s", apiURL, key)
-	say("try:  curl -H 'Authorization: Bearer %s' '%s/contacts?key=070-174+06+05'", key, apiURL)
-	say("and:  curl -H 'Authorization: Bearer %s' -F file=@%s %s/bonuschecks", key, sample, apiURL)
+	group.Go(func() { c.work(ctx) })
+	standins.Serve(ctx, &group, api, c.handler)
+	say("API for Sitoo      %s   with the API token %s", apiURL, shop.Key)
+	say("try:  curl -H 'Authorization: Bearer %s' '%s/contacts?key=070-174+06+05'", shop.Key, apiURL)
+	say("and:  curl -H 'Authorization: Bearer %s' -F file=@%s %s/bonuschecks", shop.Key, sample, apiURL)
 	say("ready")
 	<-ctx.Done()
 	return nil
 }
 
-// introduce makes customers known to Rule, with nothing but their address.
-func introduce(ctx context.Context, ruleURL, key string, customers []fakesitoo.Customer) error {
-	list := make([]rule.Upsert, len(customers))
-	for i, c := range customers {
-		list[i] = rule.Upsert{Email: c.Email}
+// connector is what answers Sitoo.
+type connector struct {
+	handler http.Handler
+	work    func(context.Context) // works the queues until its context ends
+}
+
+// start makes the connector: the handlers in this process, with everything in
+// memory or (AWS=1) at an AWS endpoint, or (SAM=<the SAM CLI>) what is deployed, in
+// Docker.
+func start(ctx context.Context, o stack.Options, sitooURL string, getenv func(string) string, logs io.Writer, say func(string, ...any)) (connector, error) {
+	if getenv("AWS") == "1" || getenv("SAM") != "" {
+		cfg, err := cloud(ctx)
+		if err != nil {
+			return connector{}, err
+		}
+		o.Cloud = &cfg
+		say("AWS                %s", cmp.Or(getenv("AWS_ENDPOINT_URL"), "region "+cfg.Region))
 	}
-	r := rule.New(rule.Config{URL: ruleURL}).Session(key, time.Time{}, nil)
-	if _, err := r.UpsertMany(ctx, list, []string{"Sitoo"}); err != nil {
-		return fmt.Errorf("introduce the made-up customers: %w", err)
+	if program := getenv("SAM"); program != "" {
+		return inDocker(ctx, o, program, sitooURL, getenv, logs, say)
 	}
-	return nil
+	s, err := stack.New(ctx, o)
+	if err != nil {
+		return connector{}, err
+	}
+	return connector{handler: withQueues(s), work: s.Run}, nil
 }
 
 // withQueues serves the API, and beside it the queues in memory: a POST to
@@ -205,59 +178,14 @@ type queued struct {
 	Body      string      `json:"body"`
 }
 
-// cloud returns how to reach AWS, as the environment and the profile say. An
-// endpoint that the environment names is an emulator: see awslocal.Serial.
-func cloud(ctx context.Context, getenv func(string) string) (aws.Config, error) {
+// cloud returns how to reach AWS, as the environment and the profile say.
+func cloud(ctx context.Context) (aws.Config, error) {
 	cfg, err := config.LoadDefaultConfig(ctx)
 	if err != nil {
 		return cfg, fmt.Errorf("AWS configuration: %w", err)
-	}
-	if getenv("AWS_ENDPOINT_URL") != "" {
-		// Only now: loading it adds AWS_CA_BUNDLE to the client, which it
-		// cannot do to this one.
-		cfg.HTTPClient = &http.Client{Transport: awslocal.Serial(http.DefaultTransport), Timeout: 30 * time.Second}
 	}
 	if cfg.Region == "" {
 		return cfg, errors.New("AWS=1 needs AWS_REGION, and credentials")
 	}
 	return cfg, nil
-}
-
-func listen(port string) (net.Listener, error) {
-	if n, err := strconv.Atoi(port); err != nil || n < 0 || n > 65535 {
-		return nil, fmt.Errorf("%q is not a port", port)
-	}
-	l, err := net.Listen("tcp", net.JoinHostPort("127.0.0.1", port))
-	if err != nil {
-		return nil, fmt.Errorf("%w (PORT, RULE_PORT and SITOO_PORT choose others)", err)
-	}
-	return l, nil
-}
-
-// serve serves h until ctx ends.
-func serve(ctx context.Context, group *sync.WaitGroup, l net.Listener, h http.Handler) {
-	server := &http.Server{Handler: h, ReadHeaderTimeout: 10 * time.Second}
-	group.Go(func() { _ = server.Serve(l) })
-	group.Go(func() {
-		<-ctx.Done()
-		end, cancel := context.WithTimeout(context.WithoutCancel(ctx), 2*time.Second)
-		defer cancel()
-		if server.Shutdown(end) != nil {
-			_ = server.Close()
-		}
-	})
-}
-
-// customersOf makes Rule's made-up people the shop's customers.
-func customersOf(list []fakerule.Subscriber) []fakesitoo.Customer {
-	var out []fakesitoo.Customer
-	for _, s := range list {
-		text := func(field string) string { f, _ := s.Field(field); return f.Value }
-		out = append(out, fakesitoo.Customer{
-			ContactID: strconv.FormatInt(s.ID, 10), Email: s.Email, Phone: s.Phone,
-			MemberNumber: text("Sitoo-Contact.membernumber"), NameFirst: text("Sitoo-Contact.namefirst"), NameLast: text("Sitoo-Contact.namelast"),
-			Address: text("Sitoo-Address.invoice_address"), Zip: text("Sitoo-Address.invoice_zip"), City: text("Sitoo-Address.invoice_city"),
-		})
-	}
-	return out
 }

@@ -2,20 +2,18 @@ package main
 
 import (
 	"bufio"
-	"bytes"
 	"context"
 	"fmt"
 	"io"
-	"mime/multipart"
-	"net/http"
 	"os"
 	"os/exec"
-	"path/filepath"
 	"regexp"
 	"strings"
 	"testing"
+	"time"
 
 	"sitoo-rule/local/contract"
+	"sitoo-rule/local/session"
 )
 
 // What the README tells a newcomer to type works, word for word, with AWS=1, the
@@ -28,100 +26,79 @@ func TestReadmeOverAWS(t *testing.T) {
 	readme(t, map[string]string{"AWS": "1", "AWS_ENDPOINT_URL": os.Getenv("AWS_ENDPOINT_URL")})
 }
 
+// What the README tells a newcomer to type works, word for word, with `make
+// sam-api`; only the ports are others here, and the shop's credentials name the
+// address that containers reach. It runs with `make test-sam-local`; without Docker
+// there is nothing to test here.
+func TestReadmeInDocker(t *testing.T) {
+	program := os.Getenv("SITOO_RULE_SAM")
+	if program == "" {
+		return
+	}
+	readme(t, map[string]string{"SAM": program, "SAM_BUILD": os.Getenv("SAM_BUILD"), "AWS_ENDPOINT_URL": os.Getenv("AWS_ENDPOINT_URL")})
+}
+
 func readme(t *testing.T, env map[string]string) {
 	t.Helper()
 	t.Chdir("../..")
-	text, err := os.ReadFile("README.md")
-	if err != nil {
-		t.Fatal(err)
-	}
-	ports := addresses(begin(t, env))
+	printed := begin(t, env)
+	ports := addresses(printed)
 	if len(ports) != 3 {
 		t.Fatalf("addresses printed: %v", ports)
 	}
-	address := strings.NewReplacer("127.0.0.1:3000", ports["API"], "127.0.0.1:3001", ports["Rule"], "127.0.0.1:3002", ports["Sitoo"])
-	commands, answers := 0, 0
-	var status int
-	var body, last, page string
-	for line := range strings.Lines(string(text)) {
-		line = strings.TrimSpace(line)
+	shop, pause := ports["Sitoo"], time.Duration(0)
+	if env["SAM"] != "" {
+		pause = 200 * time.Millisecond
+		for _, line := range printed {
+			if m := regexp.MustCompile(`^Sitoo, in Docker +http://(\S+)`).FindStringSubmatch(line); m != nil {
+				shop = m[1]
+			}
+		}
+	}
+	s := session.Session{
+		Pause:   pause,
+		Address: strings.NewReplacer(`"baseurl":"http://127.0.0.1:3002`, `"baseurl":"http://`+shop, "127.0.0.1:3000", ports["API"], "127.0.0.1:3001", ports["Rule"], "127.0.0.1:3002", ports["Sitoo"]),
+		Make:    []string{"URL=http://" + ports["API"] + "/sitoo"},
+		// A whole job over the emulator's wire is TestHistoryOverAWS.
+		Leave: func(line string) bool {
+			return env["AWS"] != "" && (strings.HasPrefix(line, "make ") || strings.Contains(line, "/backfills") || strings.Contains(line, "/_queues/"))
+		},
+	}
+	if env["SAM"] != "" {
+		s.Leave = oneMonth(t, s.Make)
+	}
+	seen := false
+	s.Heading = func(t *testing.T, text string) {
+		t.Helper()
+		// Rule's page shows first who was written to last.
+		if text == "Old orders" {
+			seen = true
+			s.Customer(t)
+		}
+	}
+	if played := s.Play(t, "README.md"); !seen || played.Commands < 17 || played.Answers < 15 {
+		t.Errorf("the README has %d commands and %d answers; customer looked at: %v", played.Commands, played.Answers, seen)
+	}
+}
+
+// oneMonth leaves out the backfill of two years, which takes a busy emulator eight
+// minutes, and what is said of it, for one of the month whose orders are
+// asked for again below it.
+func oneMonth(t *testing.T, where []string) func(line string) bool {
+	instead, left := "make backfill FROM=2024-02-01 TO=2024-02-29", false
+	return func(line string) bool {
 		switch {
-		case strings.HasPrefix(line, "## Old orders"):
-			// The page that the README has sent people to so far; it shows first who was
-			// written to last.
-			_, page = curl(t, address.Replace("curl http://127.0.0.1:3001/"))
-		case env["AWS"] != "" && (strings.Contains(line, "/backfills") || strings.Contains(line, "/_queues/")):
-			last = "make "
-		case strings.HasPrefix(line, "curl "):
-			last = line
-			status, body = curl(t, address.Replace(line))
-			commands++
-			if status != 200 && status != 202 && status != 400 && status != 404 {
-				t.Errorf("%s\nstatus %d: %s", line, status, body)
+		case strings.HasPrefix(line, "make backfill FROM="):
+			out, err := exec.CommandContext(t.Context(), "make", append(strings.Fields(instead)[1:], where...)...).CombinedOutput()
+			if err != nil || !strings.Contains(string(out), "The sums agree") {
+				t.Errorf("%s: %v\n%s", instead, err, out)
 			}
-		case strings.HasPrefix(line, "make backfill ") || line == "make check-setup":
-			// A whole job over the emulator's wire is TestHistoryOverAWS.
-			if last = line; env["AWS"] == "" {
-				body = typed(t, line, "URL=http://"+ports["API"]+"/sitoo")
-				commands++
-			}
-		case strings.HasPrefix(line, "#> ") && strings.HasPrefix(last, "make ") && env["AWS"] != "":
-		case strings.HasPrefix(line, "#> "):
-			answers++
-			want := strings.TrimPrefix(line, "#> ")
-			// A worker may still be at it: ask again, a bounded number of times.
-			for range 20_000 {
-				if answered(body, want) || !looks(last) {
-					break
-				}
-				_, body = curl(t, address.Replace(last))
-			}
-			if !answered(body, want) {
-				t.Errorf("%s\nanswers %s\nREADME says %s", last, body, want)
-			}
+			left = true
+		case strings.HasPrefix(line, "make "):
+			left = false
 		}
+		return left
 	}
-	if commands < 17 || answers < 15 {
-		t.Errorf("the README has %d commands and %d answers", commands, answers)
-	}
-	// Of the check that is used in part, in full, and taken back once, 60 kr are
-	// left.
-	for _, want := range []string{"900001", "OrderCompleted", "ny.kund@example.com", "Sitoo-Order", "bonuschecks"} {
-		if !strings.Contains(page, want) {
-			t.Errorf("Rule's page does not show %s", want)
-		}
-	}
-	check := regexp.MustCompile(`(?s)<tr>\s*<td>bc-2011</td>.*?</tr>`).FindString(page)
-	for _, want := range []string{"<td>100.00</td>", "<td>60.00</td>", "<td>false</td>"} {
-		if !strings.Contains(check, want) {
-			t.Errorf("Rule's page shows the check as %q, without %s", check, want)
-		}
-	}
-}
-
-// typed runs a command of make's, with what it is told beside the line.
-func typed(t *testing.T, line, more string) string {
-	t.Helper()
-	c := exec.CommandContext(t.Context(), "make", append(strings.Fields(line)[1:], more)...)
-	out, err := c.CombinedOutput()
-	if err != nil {
-		t.Errorf("%s: %v\n%s", line, err, out)
-	}
-	return string(out)
-}
-
-// looks reports whether a command looks at what a worker does.
-func looks(command string) bool {
-	return !strings.Contains(command, " -d ") && (strings.HasSuffix(command, "/transactions") || strings.Contains(command, "/imports") || strings.Contains(command, "/backfills") || strings.Contains(command, "DeadLetters"))
-}
-
-// answered reports whether an answer begins as the README says, or with three
-// dots in front has that in it.
-func answered(body, want string) bool {
-	if within, anywhere := strings.CutPrefix(want, "... "); anywhere {
-		return strings.Contains(body, within)
-	}
-	return strings.HasPrefix(body, want)
 }
 
 // begin starts everything on free ports, with env for the rest, and returns the
@@ -192,80 +169,10 @@ func TestRuleKey(t *testing.T) {
 	}
 }
 
-// curl does what the command line would: -H, -d, -X, -F with one file and a URL,
-// with words in single quotes.
+// curl types a line of curl's.
 func curl(t *testing.T, line string) (status int, body string) {
 	t.Helper()
-	var words []string
-	for _, m := range regexp.MustCompile(`'([^']*)'|(\S+)`).FindAllStringSubmatch(line, -1) {
-		words = append(words, m[1]+m[2])
-	}
-	method, url, data := "", "", ""
-	header := http.Header{}
-	for i := 1; i < len(words); i++ {
-		switch words[i] {
-		case "-H":
-			i++
-			name, value, _ := strings.Cut(words[i], ": ")
-			header.Set(name, value)
-		case "-X":
-			i++
-			method = words[i]
-		case "-d":
-			i++
-			data = words[i]
-			header.Set("Content-Type", "application/x-www-form-urlencoded") // curl's own
-		case "-F":
-			i++
-			data = form(t, words[i], header)
-		default:
-			url = words[i]
-		}
-	}
-	if method == "" {
-		method = http.MethodGet
-		if data != "" {
-			method = http.MethodPost
-		}
-	}
-	req, err := http.NewRequestWithContext(t.Context(), method, url, strings.NewReader(data))
-	if err != nil {
-		t.Fatalf("%s: %v", line, err)
-	}
-	req.Header = header
-	res, err := http.DefaultClient.Do(req)
-	if err != nil {
-		t.Fatalf("%s: %v", line, err)
-	}
-	defer res.Body.Close()
-	b, err := io.ReadAll(res.Body)
-	if err != nil {
-		t.Fatal(err)
-	}
-	return res.StatusCode, string(b)
-}
-
-// form is a form with one file, as file=@name.
-func form(t *testing.T, field string, header http.Header) string {
-	t.Helper()
-	name, path, ok := strings.Cut(field, "=@")
-	if !ok {
-		t.Fatalf("-F %s is not a file", field)
-	}
-	content, err := os.ReadFile(path)
-	if err != nil {
-		t.Fatal(err)
-	}
-	var b bytes.Buffer
-	w := multipart.NewWriter(&b)
-	part, err := w.CreateFormFile(name, filepath.Base(path))
-	if err != nil {
-		t.Fatal(err)
-	}
-	_, _ = part.Write(content)
-	_ = w.Close()
-	header.Set("Content-Type", w.FormDataContentType())
-	return b.String()
+	return session.Session{}.Curl(t, line)
 }
 
 // Bad settings are said in words, before anything is served.
@@ -279,6 +186,7 @@ func TestBadSettings(t *testing.T) {
 		"AWS, no region":  {"PORT": "0", "RULE_PORT": "0", "SITOO_PORT": "0", "AWS": "1"},
 		"a broken seed":   {"PORT": "0", "RULE_SEED": "go.mod"},
 		"rule port taken": {"PORT": "0", "RULE_PORT": "x"},
+		"no such SPI":     {"PORT": "0", "RULE_PORT": "0", "SITOO_PORT": "0", "SPI": "3"},
 	} {
 		for _, v := range []string{"AWS_REGION", "AWS_DEFAULT_REGION", "AWS_PROFILE"} {
 			t.Setenv(v, "")
@@ -311,4 +219,70 @@ func (r readyFails) Write(p []byte) (int, error) {
 		r.stop()
 	}
 	return len(p), nil
+}
+
+// What a cashier does on the till page works, through to the card: find, register,
+// edit, sell with a bonus check, give back.
+func TestTillPage(t *testing.T) {
+	t.Chdir("../..")
+	till := "http://" + addresses(begin(t, nil))["Sitoo"]
+	do := func(line, want string) string {
+		t.Helper()
+		status, body := curl(t, strings.Replace(line, "/_", till+"/_", 1))
+		if status != 200 || !strings.Contains(body, want) {
+			t.Errorf("%s\nstatus %d: %s\nwant %s", line, status, body, want)
+		}
+		return body
+	}
+	if _, page := curl(t, "curl "+till+"/till"); !strings.Contains(page, "Telefon eller e-post") {
+		t.Errorf("the till page: %s", page)
+	}
+	do("curl '/_till/crm/contacts?key=070-174+06+91'", `[]`)
+	id := strings.Trim(do(`curl -d '{"mobile":"070-174 06 91","namefirst":"Ny","email":""}' /_till/crm/contacts`, `"2559348`), `"`)
+	do(`curl -X PUT -d '{"invoice_city":"Umeå"}' /_till/crm/contacts/`+id, id)
+	do(`curl '/_till/crm/contacts?key=0046701740691'`, `"invoice_city":"Umeå"`)
+	do(`curl '/_till/crm/contacts/255934464?include_extended=true'`, `"bonuscheckid":"BC-2026-0001","name":"Bonuscheck 100 kr","description":"Gäller hela sortimentet","value":100.00`)
+	sale := `curl -d '{"contactid":"255934464","redeem":true,"rows":[{"sku":"CF-250","discount":"56.00","bonuscheckid":"BC-2026-0001","remaining":"44.00"}]}' /_sell`
+	sold := regexp.MustCompile(`"orderid":(\d+)`).FindStringSubmatch(do(sale, `"used":56.00,"remaining":44.00`))[1]
+	do(`curl '/_till/crm/contacts/255934464?include_extended=true'`, `"value":44.00`)
+	do(`curl -d '{"creditorderid":`+sold+`}' /_sell`, `"status":"queued"`)
+	for _, look := range [][2]string{
+		{`curl /_till/crm/contacts/255934464/transactions`, `"transactionid":"` + sold + `"`},
+		{`curl '/_till/crm/contacts/255934464?include_extended=true'`, `"value":100.00`}, // the return gave it back
+	} {
+		found := false
+		for range 20_000 { // the order worker may still be at it
+			if _, body := curl(t, strings.Replace(look[0], "/_", till+"/_", 1)); strings.Contains(body, look[1]) {
+				found = true
+				break
+			}
+		}
+		if !found {
+			t.Errorf("%s does not say %s", look[0], look[1])
+		}
+	}
+}
+
+// The commands of docs/stand-ins.md work, word for word.
+func TestStandInsPage(t *testing.T) {
+	t.Chdir("../..")
+	text, err := os.ReadFile("docs/stand-ins.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	ports := addresses(begin(t, nil))
+	address := strings.NewReplacer("127.0.0.1:3001", ports["Rule"], "127.0.0.1:3002", ports["Sitoo"])
+	commands := 0
+	for line := range strings.Lines(string(text)) {
+		if line = strings.TrimSpace(line); !strings.HasPrefix(line, "curl ") {
+			continue
+		}
+		commands++
+		if status, body := curl(t, address.Replace(line)); status != 200 {
+			t.Errorf("%s\nstatus %d: %.300s", line, status, body)
+		}
+	}
+	if commands < 14 {
+		t.Errorf("the page has %d commands", commands)
+	}
 }

@@ -15,6 +15,9 @@
 // customer, the time of a use that the till did not date, and when a backfill was
 // paused, resumed or cancelled. White space between JSON tokens does not count.
 //
+// With -sam the functions are run by `sam local start-lambda`, each in a container
+// of its own; the rest is the same.
+//
 // It prints a line for every event, each function's start time and size, and
 // last "N passed, M failed". The exit status is 1 if anything failed and 2 if
 // the command line is wrong.
@@ -30,6 +33,7 @@ import (
 	"syscall"
 
 	"sitoo-rule/local/template"
+	"sitoo-rule/local/world"
 )
 
 func main() {
@@ -43,11 +47,12 @@ func main() {
 func run(ctx context.Context, args []string, getenv func(string) string, stdout, stderr io.Writer) int {
 	flags := flag.NewFlagSet("smoke", flag.ContinueOnError)
 	flags.SetOutput(stderr)
-	s := smoke{measure: sizes, out: stdout}
+	s := smoke{start: native, measure: sizes, out: stdout}
 	flags.StringVar(&s.build, "build", ".aws-sam/build", "the `folder` that sam build made")
 	flags.StringVar(&s.events, "events", "events", "the `folder` of sample events")
 	flags.BoolVar(&s.update, "update", false, "write the golden files instead of comparing with them")
 	only := flags.String("fn", "", "only this function, such as contact-find")
+	sam := flags.String("sam", "", "run the functions in Docker, with `sam local` of this SAM CLI")
 	path := flags.String("template", "template.yaml", "the SAM template")
 	if err := flags.Parse(args); err != nil || flags.NArg() > 0 {
 		if err == nil {
@@ -60,12 +65,20 @@ func run(ctx context.Context, args []string, getenv func(string) string, stdout,
 		_, _ = fmt.Fprintln(stderr, "smoke:", err)
 		return 2
 	}
-	w, err := newWorld(ctx, t, getenv)
+	w, err := world.New(ctx, t, getenv)
 	if err != nil {
 		_, _ = fmt.Fprintln(stderr, "smoke:", err)
 		return 2
 	}
-	s.open = w.open
+	s.open = w.Open
+	if *sam != "" {
+		closeSAM, err := s.inSAM(ctx, *sam, t.Functions, *only)
+		if err != nil {
+			_, _ = fmt.Fprintln(stderr, "smoke:", err)
+			return 1
+		}
+		defer closeSAM()
+	}
 	if s.run(ctx, t.Functions, *only) {
 		return 0
 	}

@@ -2,6 +2,7 @@ package main
 
 import (
 	"archive/zip"
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -21,12 +22,24 @@ import (
 // leads it there. Close frees it.
 type opener func(ctx context.Context, f template.Function) (env []string, closeState func(), err error)
 
+// starter returns a function that is invoked, see process.
+type starter func(f template.Function, bootstrap string, env []string) invoker
+
+// invoker is a function that takes one event after the other.
+type invoker interface {
+	invoke(ctx context.Context, payload []byte) (runtimeapi.Result, error)
+	startTime() time.Duration // of the first start
+	close()
+}
+
 // smoke is one run of the command.
 type smoke struct {
 	build, events string
 	update        bool
 	open          opener
-	measure       func(bootstrap string) (plain, zipped int64, err error)
+	start         starter
+	side          int                                                     // functions played side by side, 1 if 0
+	measure       func(bootstrap string) (plain, zipped int64, err error) // nil not to
 	out           io.Writer
 
 	passed, failed int
@@ -46,30 +59,60 @@ func (s *smoke) fail(what, format string, args ...any) {
 // run feeds every function and reports whether all went well.
 func (s *smoke) run(ctx context.Context, declared []template.Function, only string) bool {
 	built := s.built()
-	seen := 0
+	var wanted []template.Function
 	for _, f := range declared {
-		if only != "" && f.Name != only {
-			continue
+		if only == "" || f.Name == only {
+			wanted = append(wanted, f)
 		}
-		seen++
-		s.printf("%s\n", f.Name)
-		if !built[f.ID] {
-			s.fail(f.Name, "the template declares %s, and %s has no such folder", f.ID, s.build)
-			continue
-		}
+	}
+	s.play(ctx, wanted, built)
+	for _, f := range wanted {
 		delete(built, f.ID)
-		s.function(ctx, f)
 	}
 	if only == "" {
 		for _, id := range slices.Sorted(maps.Keys(built)) {
 			s.fail(id, "%s is built, and the template declares no such function", id)
 		}
 	}
-	if seen == 0 {
+	if len(wanted) == 0 {
 		s.fail("functions", "there is none to start")
 	}
 	s.printf("%d passed, %d failed\n", s.passed, s.failed)
 	return s.failed == 0
+}
+
+// play feeds functions, s.side of them at a time, and prints in their order what
+// each had to say.
+func (s *smoke) play(ctx context.Context, wanted []template.Function, built map[string]bool) {
+	type part struct {
+		smoke
+		said bytes.Buffer
+		done chan struct{}
+	}
+	turns := make(chan struct{}, max(s.side, 1))
+	parts := make([]*part, len(wanted))
+	for i, f := range wanted {
+		p := &part{smoke: *s, done: make(chan struct{})}
+		p.out, p.passed, p.failed = &p.said, 0, 0
+		parts[i] = p
+		go func() {
+			defer close(p.done)
+			turns <- struct{}{}
+			defer func() { <-turns }()
+			p.printf("%s\n", f.Name)
+			if !built[f.ID] {
+				p.fail(f.Name, "the template declares %s, and %s has no such folder", f.ID, s.build)
+				return
+			}
+			p.function(ctx, f)
+		}()
+	}
+	for _, p := range parts {
+		<-p.done
+		s.printf("%s", p.said.String())
+		s.passed += p.passed
+		s.failed += p.failed
+	}
 }
 
 // built returns the logical ids of the functions in the build folder.
@@ -102,11 +145,6 @@ func (s *smoke) function(ctx context.Context, f template.Function) {
 		return
 	}
 	bootstrap := filepath.Join(s.build, f.ID, "bootstrap")
-	size, zipped, err := s.measure(bootstrap)
-	if err != nil {
-		s.fail(f.Name, "%v", err)
-		return
-	}
 	env, closeState, err := s.open(ctx, f)
 	if err != nil {
 		s.fail(f.Name, "%v", err)
@@ -114,17 +152,21 @@ func (s *smoke) function(ctx context.Context, f template.Function) {
 	}
 	defer closeState()
 
-	o := runtimeapi.Options{Path: bootstrap, Name: f.ID, Env: env, Timeout: f.Timeout}
-	p := &process{options: o, begun: time.Now()}
+	begun := time.Now()
+	p := s.start(f, bootstrap, env)
 	defer p.close()
-	for i, e := range events {
-		s.event(ctx, p, e)
-		if i == 0 {
-			defer func() {
-				s.printf("        start %v, bootstrap %s, zipped %s\n", p.start.Round(100*time.Microsecond), megabytes(size), megabytes(zipped))
-			}()
-		}
+	for _, e := range events {
+		s.event(ctx, p, begun, e)
 	}
+	if s.measure == nil {
+		return
+	}
+	size, zipped, err := s.measure(bootstrap)
+	if err != nil {
+		s.fail(f.Name, "%v", err)
+		return
+	}
+	s.printf("        start %v, bootstrap %s, zipped %s\n", p.startTime().Round(100*time.Microsecond), megabytes(size), megabytes(zipped))
 }
 
 // event is one sample event and its golden file.
@@ -161,7 +203,7 @@ func eventsOf(folder string) (events []event, orphans []string, err error) {
 }
 
 // event sends one event and judges the reply.
-func (s *smoke) event(ctx context.Context, p *process, e event) {
+func (s *smoke) event(ctx context.Context, p invoker, begun time.Time, e event) {
 	payload, err := os.ReadFile(e.path)
 	if err != nil {
 		s.fail(e.name, "%v", err)
@@ -179,7 +221,7 @@ func (s *smoke) event(ctx context.Context, p *process, e event) {
 		s.quote("its log", res.Log)
 		return
 	}
-	got = steady(got, p.begun, time.Now())
+	got = steady(got, begun, time.Now())
 	if s.update {
 		if err := writeGolden(e.golden, got); err != nil {
 			s.fail(e.name, "%v", err)
@@ -215,10 +257,16 @@ func (s *smoke) quote(title string, lines []string) {
 // and after an event that ended it.
 type process struct {
 	options runtimeapi.Options
-	begun   time.Time // before the first start
 	running *runtimeapi.Process
 	start   time.Duration // of the first start
 }
+
+// native starts functions as processes of this machine.
+func native(f template.Function, bootstrap string, env []string) invoker {
+	return &process{options: runtimeapi.Options{Path: bootstrap, Name: f.ID, Env: env, Timeout: f.Timeout}}
+}
+
+func (p *process) startTime() time.Duration { return p.start }
 
 func (p *process) invoke(ctx context.Context, payload []byte) (runtimeapi.Result, error) {
 	if p.running == nil {

@@ -64,6 +64,7 @@ func stage(t *testing.T, built []string, files map[string]string) *smoke {
 		open: func(context.Context, template.Function) ([]string, func(), error) {
 			return []string{"GREETING=hello"}, func() {}, nil
 		},
+		start:   native,
 		measure: func(string) (int64, int64, error) { return 3 << 20, 1<<20 + 1<<19, nil },
 	}
 }
@@ -217,7 +218,7 @@ func TestUpdate(t *testing.T) {
 	if diff := cmp.Diff(want, string(golden)); diff != "" {
 		t.Errorf("golden file (-want +got):\n%s", diff)
 	}
-	again := &smoke{build: s.build, events: s.events, open: s.open, measure: s.measure}
+	again := &smoke{build: s.build, events: s.events, open: s.open, start: s.start, measure: s.measure}
 	if ok, out := play(t, again, functions("Echo"), ""); !ok {
 		t.Errorf("after the update:\n%s", out)
 	}

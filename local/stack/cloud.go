@@ -3,13 +3,10 @@ package stack
 import (
 	"cmp"
 	"context"
-	"fmt"
-	"slices"
 
 	"github.com/aws/aws-lambda-go/lambda"
 	"github.com/aws/aws-sdk-go-v2/service/sqs"
 
-	"sitoo-rule/local/awslocal"
 	"sitoo-rule/local/deployment"
 	"sitoo-rule/local/template"
 	"sitoo-rule/shared/app"
@@ -70,22 +67,12 @@ func (s *Stack) inCloud(ctx context.Context, o Options) (func(id, attr string) (
 		}
 		return p, nil
 	}
-	for _, source := range o.Template.EventSources {
-		f, _ := o.Template.Function(source.Function)
-		url, err := d.Resolve(source.Queue, "")
-		if err != nil {
-			return nil, nil, fmt.Errorf("event source %s: %w", source.ID, err)
-		}
-		arn, err := d.Resolve(source.Queue, "Arn")
-		if err != nil {
-			return nil, nil, fmt.Errorf("event source %s: %w", source.ID, err)
-		}
-		fifo := slices.ContainsFunc(o.Template.Queues, func(q template.Queue) bool { return q.ID == source.Queue && q.FIFO })
-		poller := &awslocal.Poller{
-			Client: sqs.NewFromConfig(*o.Cloud), Queue: awslocal.Created{URL: url, ARN: arn}, BatchSize: source.BatchSize, PartialFailures: source.PartialBatch,
-			Concurrency: 2, Timeout: f.Timeout, Log: o.Log, Handler: worker{s, f.Name}, Short: fifo,
-		}
-		s.workers = append(s.workers, poller.Run)
+	pollers, err := d.Pollers(sqs.NewFromConfig(*o.Cloud), 2, o.Log, func(f template.Function) lambda.Handler { return worker{s, f.Name} })
+	if err != nil {
+		return nil, nil, err
+	}
+	for _, p := range pollers {
+		s.workers = append(s.workers, p.Run)
 	}
 	return d.Resolve, parts, nil
 }

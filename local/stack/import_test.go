@@ -853,18 +853,24 @@ func TestImportBadRows(t *testing.T) {
 				case 0:
 					row[1] = "inte.en.adress"
 					failure["column"], failure["reason"] = "B E-post", "is not a whole email address"
+					failure["code"], failure["reason_sv"] = "email", "E-postadressen är inte fullständig."
 				case 1:
 					row[3] = "1,234"
 					failure["column"], failure["reason"] = "D Värde", `"1,234" is not an amount such as 100 or 49,50`
+					failure["code"], failure["args"] = "amount", map[string]any{"value": "1,234"}
+					failure["reason_sv"] = "Beloppet går inte att läsa. Skriv till exempel 100 eller 49,50."
 				case 2:
 					row[2] = ""
 					failure["column"], failure["reason"] = "C Bonuschecknummer", "is missing, the id of the bonus check is expected"
+					failure["code"], failure["reason_sv"] = "id_missing", "Checkens nummer saknas."
 				case 3:
 					row[1] = ""
 					failure["reason"] = "There is neither an email address nor a phone number in this row."
+					failure["code"], failure["reason_sv"] = "person", "Raden saknar både e-post och mobilnummer."
 				case 4:
 					row[0] = "070-KUNDEN"
 					failure["column"], failure["reason"] = "A Mobil", "is not a phone number"
+					failure["code"], failure["reason_sv"] = "phone", "Det här är inget telefonnummer. Skriv till exempel 070-174 06 05."
 				}
 				rows = append(rows, row)
 				if i < bonus.MaxFailures {
@@ -926,8 +932,13 @@ func TestImportPutAside(t *testing.T) {
 	if got := progress(s); got != "done 100%: 2 of 2, written 0, unchanged 0, failed 2" || s.Reason != "" {
 		t.Errorf("%s %q", got, s.Reason)
 	}
-	const why = "The import was given up. Rule does not answer, or not sensibly."
-	if diff := cmp.Diff([]bonus.Failure{{Row: 2, Reason: why}, {Row: 3, Reason: why}}, s.Failures); diff != "" {
+	given := bonus.Failure{
+		Row: 2, Code: "given_up", Args: bonus.Args{Value: "Rule does not answer, or not sensibly."},
+		Reason: "The import was given up. Rule does not answer, or not sensibly.", Swedish: "Importen gavs upp. Skicka filen igen.",
+	}
+	next := given
+	next.Row = 3
+	if diff := cmp.Diff([]bonus.Failure{given, next}, s.Failures); diff != "" {
 		t.Errorf("failures (-want +got):\n%s", diff)
 	}
 	r.rule.SetFault(nil)
@@ -954,7 +965,10 @@ func TestImportRowsThatRuleRefuses(t *testing.T) {
 		t.Errorf("status %s", got)
 	}
 	if diff := cmp.Diff([]bonus.Failure{
-		{Row: 4, Reason: "The customer's bonus checks cannot be read: in Rule, the field Sitoo-Contact.bonuschecks is not a JSON array."},
+		{
+			Row: 4, Code: "rule_damaged", Reason: "The customer's bonus checks cannot be read: in Rule, the field Sitoo-Contact.bonuschecks is not a JSON array.",
+			Swedish: "Kundens bonuscheckar går inte att läsa: fältet Sitoo-Contact.bonuschecks i Rule är ingen JSON-lista.",
+		},
 	}, s.Failures); diff != "" {
 		t.Errorf("failures (-want +got):\n%s", diff)
 	}

@@ -208,12 +208,14 @@ func TestKey(t *testing.T) {
 	}
 }
 
-// kept checks that a resource outlives the stack and its own replacement.
+// kept checks that a resource outlives the stack and its own replacement, but
+// not a first deployment that failed: it would leave an empty table and a key
+// behind, whose names the next try finds taken.
 func kept(t *testing.T, r resource) {
 	t.Helper()
-	for _, name := range []string{"DeletionPolicy", "UpdateReplacePolicy"} {
-		if got := r.body[name]; got != "Retain" {
-			t.Errorf("%s: %s %v, want Retain", r.id, name, got)
+	for name, want := range map[string]string{"DeletionPolicy": "RetainExceptOnCreate", "UpdateReplacePolicy": "Retain"} {
+		if got := r.body[name]; got != want {
+			t.Errorf("%s: %s %v, want %s", r.id, name, got, want)
 		}
 	}
 }
@@ -232,5 +234,44 @@ func TestRetention(t *testing.T) {
 	}
 	if got := number(top, at(top, "Parameters", "RetentionMonths", "Default")); got != 36 {
 		t.Errorf("%d months by default, want 36", got)
+	}
+}
+
+// TestRetained: nothing that is kept is left behind by a first deployment that
+// failed.
+func TestRetained(t *testing.T) {
+	t.Parallel()
+	for id, body := range objectAt(load(t), "Resources") {
+		if r := (resource{id, body.(object)}); r.body["DeletionPolicy"] != nil {
+			kept(t, r)
+		}
+	}
+}
+
+// TestQuota: a new AWS account runs ten functions at a time, and Lambda reserves
+// none of them for anybody there. With the defaults the workers of its first shop
+// leave the tills three: a FIFO queue has one worker for each shop, others have
+// as many as they may.
+func TestQuota(t *testing.T) {
+	t.Parallel()
+	const quota, tills = 10, 3
+	top := load(t)
+	workers := 0
+	for _, e := range events(t, top) {
+		if e.kind != "SQS" {
+			continue
+		}
+		limit := at(e.body, "ScalingConfig", "MaximumConcurrency")
+		if name := textAt(limit, "Ref"); name != "OrdersConcurrency" && name != "WorkersConcurrency" {
+			t.Errorf("%s: MaximumConcurrency %v, want a parameter that can be raised with the account's quota", e.function.id, limit)
+		}
+		if at(top, "Resources", target(e.body["Queue"]), "Properties", "FifoQueue") == true {
+			workers++
+		} else {
+			workers += number(top, limit)
+		}
+	}
+	if workers > quota-tills {
+		t.Errorf("the workers of one shop take %d of the %d concurrent executions of a new account, want at most %d", workers, quota, quota-tills)
 	}
 }

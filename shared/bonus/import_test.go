@@ -183,7 +183,11 @@ func TestPlanColumns(t *testing.T) {
 // or a number never is.
 func TestPlanFailures(t *testing.T) {
 	t.Parallel()
-	type failures = []bonus.Failure
+	type failure struct {
+		Row            int
+		Column, Reason string
+	}
+	type failures = []failure
 	long := strings.Repeat("x", 300)
 	for name, c := range map[string]struct {
 		table string
@@ -226,7 +230,7 @@ func TestPlanFailures(t *testing.T) {
 			3,
 		},
 		"amounts": {
-			`mail|id|Värde (kr)|value|kvar
+			`mail|id|Värde (poäng)|value|kvar
 			 a@example.com|1|1|1.000|
 			 a@example.com|2|1|hundra kronor och lite till|
 			 a@example.com|3|1|0|
@@ -259,7 +263,7 @@ func TestPlanFailures(t *testing.T) {
 		"the rest": {
 			`mail|id|value|name|description|remaining|redeemed|dateredeemed|validfrom|validto
 			 a@example.com|` + long + `|1|` + long + `|` + strings.Repeat("å", 1001) + `
-			 a@example.com|2|1||||kanske|igår|31/12 2026|2026-02-30
+			 a@example.com|2|1||||kanske|igår|31/13 2026|2026-02-30
 			 a@example.com|3|1|||1|ja||2026-12-31|2026-12-30
 			 a@example.com|4|1||||||45292|0001-01-01`,
 			failures{
@@ -268,11 +272,11 @@ func TestPlanFailures(t *testing.T) {
 				{2, "E description", "has 1001 characters, at most 1000 are expected"},
 				{3, "G redeemed", "is neither true nor false, yes nor no"},
 				{3, "H dateredeemed", `the value is not a date such as 2026-12-31`},
-				{3, "I validfrom", `"31/12 2026" is not a date such as 2026-12-31`},
+				{3, "I validfrom", `"31/13 2026" is not a date such as 2026-12-31`},
 				{3, "J validto", `"2026-02-30" is not a date such as 2026-12-31`},
 				{4, "G redeemed", "says that the bonus check is used, but something is left of it"},
 				{4, "J validto", "is before validfrom"},
-				{5, "I validfrom", `"45292" is not a date such as 2026-12-31`},
+				{5, "I validfrom", `"45292" is how a spreadsheet counts days; format the column as a date and save the file again`},
 				{5, "J validto", `"0001-01-01" is not a date such as 2026-12-31`},
 			},
 			4,
@@ -280,10 +284,10 @@ func TestPlanFailures(t *testing.T) {
 		"what is not text": {
 			"mail|id|value|name\na@example.com|1|5|a\x00b\nb@example.com|a\tb|5|\nc\xff@example.com|1|5|\n\ufffe|1|5|",
 			failures{
-				{2, "D name", "has characters in it that are not text"},
-				{3, "B id", "has characters in it that are not text"},
-				{4, "A mail", "has characters in it that are not text"},
-				{5, "A mail", "has characters in it that are not text"},
+				{2, "D name", "has characters in it that are not text; type the cell again"},
+				{3, "B id", "has characters in it that are not text; type the cell again"},
+				{4, "A mail", "has characters in it that are not text; type the cell again"},
+				{5, "A mail", "has characters in it that are not text; type the cell again"},
 			},
 			4,
 		},
@@ -329,7 +333,14 @@ func TestPlanFailures(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			p, bad, count, err := planOf(c.table)
-			if diff := cmp.Diff(c.want, bad); diff != "" {
+			var got failures
+			for _, f := range bad {
+				got = append(got, failure{f.Row, f.Column, f.Reason})
+				if f.Code == "" || f.Swedish == "" || strings.ContainsAny(f.Reason+f.Swedish, "{}") {
+					t.Errorf("%+v has no code, or not all of its texts", f)
+				}
+			}
+			if diff := cmp.Diff(c.want, got); diff != "" {
 				t.Error(diff)
 			}
 			if count != c.count || err != nil || p.Customers != nil {
@@ -365,12 +376,15 @@ func TestPlanLimits(t *testing.T) {
 		"and once more":             {table(1001, func(int) string { return "a@example.com|1|1|" }), 1002, "The customer has more than 1000 rows."},
 	} {
 		_, bad, count, err := planOf(c.table)
-		var want []bonus.Failure
-		if c.row > 0 {
-			want = []bonus.Failure{{Row: c.row, Reason: c.want}}
+		got, want := "", ""
+		if len(bad) > 0 {
+			got = fmt.Sprint(bad[0].Row, bad[0].Reason)
 		}
-		if diff := cmp.Diff(want, bad); diff != "" || count != len(want) || err != nil {
-			t.Errorf("%s: %d bad rows, %v: %s", name, count, err, diff)
+		if c.row > 0 {
+			want = fmt.Sprint(c.row, c.want)
+		}
+		if got != want || len(bad) > 1 || count != len(bad) || err != nil {
+			t.Errorf("%s: %d bad rows, %v, want %s: %v", name, count, err, want, bad)
 		}
 	}
 

@@ -275,6 +275,9 @@ func (s *Importer) Status(ctx context.Context, account, id string) (Status, erro
 	}
 	slices.SortStableFunc(st.Failures, func(a, b Failure) int { return cmp.Compare(a.Row, b.Row) })
 	st.Failures = st.Failures[:min(len(st.Failures), MaxFailures)]
+	for i, f := range st.Failures {
+		st.Failures[i].Swedish = failure(f.Row, f.Column, f.Code, f.Args).Swedish
+	}
 	st.Done = st.Written + st.Unchanged + st.Failed
 	switch {
 	case finished >= i.Parts:
@@ -398,26 +401,34 @@ func (w *ImportWorker) GiveUp(ctx context.Context, body string, cause error) err
 	if p.Finished {
 		return nil
 	}
-	reason := "The import was given up."
+	given := why{"given_up", Args{}}
 	if f := fault.As(cause); f.Message != "" {
-		reason += " " + f.Message
-	} else if why, _ := waits(cause); why != "" {
-		reason += " " + why
+		given.args.Value = f.Message
+	} else {
+		given.args.Value, _ = waits(cause)
 	}
 	p.Rows = m.rows()
 	for _, c := range m.Customers[min(p.Done, len(m.Customers)):] {
 		for _, l := range c.Lines {
-			p.fail(l.Row, reason)
+			p.fail(l.Row, given)
 		}
 	}
 	p.Done, p.Finished, p.Reason, p.Until = max(p.Done, len(m.Customers)), true, "", time.Time{}
 	return w.save(ctx, m, p)
 }
 
-func (p *Part) fail(row int, reason string) {
+// why is the code of why a row has failed, and what is particular to it.
+type why struct {
+	code string
+	args Args
+}
+
+func (p *Part) fail(row int, reason why) {
 	p.Failed++
 	if len(p.Failures) < MaxFailures {
-		p.Failures = append(p.Failures, Failure{Row: row, Reason: reason})
+		f := failure(row, "", reason.code, reason.args)
+		f.Swedish = "" // Importer.Status knows it
+		p.Failures = append(p.Failures, f)
 	}
 }
 
@@ -451,7 +462,7 @@ func (w *ImportWorker) run(ctx context.Context, r *rule.Session, m PartMessage, 
 		for _, j := range jobs {
 			for n, l := range j.customer.Lines {
 				switch {
-				case j.reason != "":
+				case j.reason.code != "":
 					p.fail(l.Row, j.reason)
 				case j.changed[n]:
 					p.Written++
@@ -478,7 +489,7 @@ type job struct {
 	fresh    bool  // Rule has made the subscriber just now
 	lacks    bool  // Rule knows no phone number of the subscriber
 	changed  []bool
-	reason   string // why its rows have failed, "" if they have not
+	reason   why // why its rows have failed, if they have
 }
 
 func (j *job) handsOut() bool {
@@ -517,10 +528,10 @@ type copyOf struct {
 }
 
 // fail notes why rows have failed.
-func (c *copyOf) fail(reason string) {
+func (c *copyOf) fail(code string) {
 	c.field = nil
 	for _, j := range c.jobs {
-		j.reason = reason
+		j.reason = why{code: code}
 	}
 }
 
@@ -541,7 +552,7 @@ func (w *ImportWorker) batch(ctx context.Context, r *rule.Session, account strin
 	var copies []*copyOf
 	at := map[int64]*copyOf{}
 	for _, j := range jobs {
-		if j.reason != "" {
+		if j.reason.code != "" {
 			continue
 		}
 		if at[j.id] == nil {
@@ -581,25 +592,25 @@ func refused(err error) bool {
 	return false
 }
 
-// refusal is a sentence about a customer whom Rule refuses; entry is the place
-// in the request. Rule's own words stay out, since they can repeat an address.
-func refusal(err error, entry int) string {
+// refusal is why Rule refuses a customer; entry is the place in the request.
+// Rule's own words stay out, since they can repeat an address.
+func refusal(err error, entry int) why {
 	if fault.KindOf(err) == fault.Conflict {
-		return "In Rule, the email address and the phone number belong to two subscribers."
+		return why{code: "rule_conflict"}
 	}
 	if e, ok := errors.AsType[*rule.Error](err); ok {
 		for name := range e.Fields {
 			what, ours := strings.CutPrefix(name, fmt.Sprintf("subscribers.%d.", entry))
 			switch {
 			case ours && what == "phone_number":
-				return "Rule does not accept the phone number."
+				return why{code: "rule_phone"}
 			case ours && what == "email":
-				return "Rule does not accept the email address."
+				return why{code: "rule_email"}
 			}
 		}
-		return fmt.Sprintf("Rule refuses the customer (status %d).", e.Status)
+		return why{"rule_status", Args{Status: e.Status}}
 	}
-	return "Rule refuses the customer."
+	return why{code: "rule_refuses"}
 }
 
 // ensure makes sure that Rule has the customers, whose ids it finds out. This
@@ -634,7 +645,7 @@ func ensure(ctx context.Context, r *rule.Session, jobs []*job) error {
 	}
 	return parallel(len(jobs), readsAtOnce, func(i int) error {
 		j := jobs[i]
-		if j.reason != "" || j.id != 0 {
+		if j.reason.code != "" || j.id != 0 {
 			return nil
 		}
 		who := rule.ByEmail(j.customer.Email)
@@ -653,7 +664,7 @@ func ensure(ctx context.Context, r *rule.Session, jobs []*job) error {
 
 func accepted(jobs []*job) (list []*job) {
 	for _, j := range jobs {
-		if j.reason == "" {
+		if j.reason.code == "" {
 			list = append(list, j)
 		}
 	}
@@ -723,7 +734,7 @@ func (w *ImportWorker) prepare(ctx context.Context, r *rule.Session, c *copyOf) 
 	if !c.jobs[0].fresh || b.Rev != 0 {
 		values, err := r.Fields(ctx, rule.ByID(c.key.Subscriber))
 		if refused(err) {
-			c.fail("Rule does not tell what bonus checks the customer has.")
+			c.fail("rule_hides")
 			return nil
 		}
 		if err != nil {
@@ -731,7 +742,7 @@ func (w *ImportWorker) prepare(ctx context.Context, r *rule.Session, c *copyOf) 
 		}
 		f := fields(values)
 		if l, err = Parse(Check, f.Checks); err != nil {
-			c.fail(fmt.Sprintf("The customer's bonus checks cannot be read: in Rule, the field %s.%s is not a JSON array.", customer.ContactGroup, Check.field()))
+			c.fail("rule_damaged")
 			return nil
 		}
 		if p, err := Parse(Promotion, f.Promotions); err == nil {
@@ -761,7 +772,7 @@ func (w *ImportWorker) prepare(ctx context.Context, r *rule.Session, c *copyOf) 
 		return err
 	}
 	if raw, ok := f.Value.(json.RawMessage); ok && utf8.RuneCount(raw) > maxCopy {
-		c.fail(fmt.Sprintf("With those that Rule has already, the customer's bonus checks have more than %d characters.", maxCopy))
+		c.fail("rule_full")
 		return nil
 	}
 	c.field, c.after = &f, l
@@ -783,7 +794,7 @@ func (w *ImportWorker) take(ctx context.Context, r *rule.Session, c *copyOf, hol
 			c.held = true
 			return nil
 		case fault.KindOf(err) == fault.TooLarge:
-			c.fail("The customer has used more bonus checks than can be kept count of.")
+			c.fail("book_full")
 			return nil
 		case !errors.Is(err, ErrChanged):
 			return fmt.Errorf("write book: %w", err)
@@ -820,7 +831,7 @@ func write(ctx context.Context, r *rule.Session, copies []*copyOf) error {
 	for _, c := range changed {
 		_, err := r.Update(ctx, c.key.Subscriber, rule.Change{Fields: []rule.Field{*c.field}})
 		if refused(err) {
-			c.fail("Rule does not accept the bonus checks.")
+			c.fail("rule_checks")
 		} else if err != nil {
 			return err
 		} else {

@@ -71,7 +71,12 @@ const MaxLatest = 10
 type Failure struct {
 	Row    int    `json:"row"` // as a spreadsheet counts: 1 is the first line
 	Column string `json:"column,omitempty"`
-	Reason string `json:"reason"`
+	// Code says why in a word that stays the same, "" in imports from before it
+	// was there; Args is what is particular to this row.
+	Code    string `json:"code,omitempty"`
+	Args    Args   `json:"args,omitzero"`
+	Reason  string `json:"reason"` // in English
+	Swedish string `json:"reason_sv,omitempty"`
 }
 
 // Imports keeps the progress of imports for 90 days. Implementations are safe

@@ -30,7 +30,7 @@ func local(t *testing.T, key []byte) *seal.Local {
 
 func TestLocal(t *testing.T) {
 	t.Parallel()
-	contract.Sealer(t, func(t *testing.T) account.Sealer { return local(t, nil) })
+	contract.Sealer(t, true, func(t *testing.T) account.Sealer { return local(t, nil) })
 }
 
 func TestLocalKeys(t *testing.T) {
@@ -63,7 +63,7 @@ func TestKMSOnEmulator(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	contract.Sealer(t, func(*testing.T) account.Sealer { return seal.NewKMS(kms.NewFromConfig(cfg), id) })
+	contract.Sealer(t, false, func(*testing.T) account.Sealer { return seal.NewKMS(kms.NewFromConfig(cfg), id) })
 }
 
 // client is a KMS that answers as a test says.

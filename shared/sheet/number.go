@@ -15,6 +15,7 @@ const (
 	date            // a day
 	dateTime        // a day and a time
 	clock           // a time
+	percent
 )
 
 // formatOf tells what a number format means: by its code, or, if the file has
@@ -30,6 +31,8 @@ func formatOf(id int, code string) format {
 		return clock
 	case id == 22:
 		return dateTime
+	case id == 9, id == 10:
+		return percent
 	}
 	return plain
 }
@@ -66,6 +69,8 @@ scan:
 	s := strings.NewReplacer("am/pm", "h", "a/p", "h", "general", "", "s.000", "s", "s.00", "s", "s.0", "s").Replace(strings.ToLower(letters.String()))
 	day, hour := strings.ContainsAny(s, "dy"), strings.ContainsAny(s, "hs")
 	switch {
+	case strings.Contains(s, "%"):
+		return percent
 	case strings.ContainsAny(s, "0#?@"):
 		return plain
 	case day && hour:
@@ -80,8 +85,11 @@ scan:
 
 // text returns a number as the format shows it.
 func (f format) text(n float64, from1904 bool) string {
-	if f == plain {
+	switch f {
+	case plain:
 		return number(n)
+	case percent:
+		return number(n*100) + "%"
 	}
 	t, ok := dayOf(n, from1904)
 	switch {
@@ -123,14 +131,21 @@ func dayOf(n float64, from1904 bool) (time.Time, bool) {
 	return first.AddDate(0, 0, int(days)).Add(time.Duration(math.Round((n-days)*86400)) * time.Second), true
 }
 
-// number returns n without exponent, rounded to the 15 digits that a
-// spreadsheet works with: 0.1+0.2 is "0.3".
+// exact is what numbers are below of which a spreadsheet keeps every whole digit.
+const exact = 1e15
+
+// number returns n rounded to the 15 digits that a spreadsheet works with:
+// 0.1+0.2 is "0.3". If that leaves out a digit before the point, it is with an
+// exponent, as a spreadsheet shows it: nobody is to take it for an id.
 func number(n float64) string {
 	if rounded, err := strconv.ParseFloat(strconv.FormatFloat(n, 'e', 14, 64), 64); err == nil {
 		n = rounded
 	}
 	if n == 0 {
 		return "0" // and not "-0"
+	}
+	if math.Abs(n) >= exact {
+		return strconv.FormatFloat(n, 'E', -1, 64)
 	}
 	return strconv.FormatFloat(n, 'f', -1, 64)
 }

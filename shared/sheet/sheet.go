@@ -17,6 +17,8 @@ package sheet
 
 import (
 	"bytes"
+	"errors"
+	"fmt"
 	"slices"
 	"strconv"
 	"strings"
@@ -45,6 +47,9 @@ type Sheet struct {
 	// Format is "xlsx", "xls", "csv" (semicolons or commas) or "txt" (tabs, or
 	// a single column).
 	Format string
+	// Note says which worksheet this is and how another one is read instead, ""
+	// if the workbook has no other one that is visible.
+	Note   string
 	Header Row   // the first line that is not empty
 	Rows   []Row // the other ones
 }
@@ -62,15 +67,19 @@ const expected = "Save the table as .xlsx, .xls, .csv or .txt (tab-separated) an
 // Read reads a table file.
 //
 // Text is UTF-8, UTF-16 (with a byte order mark, or where every other byte of
-// the first characters is 0) or Windows-1252. The headings tell the separator:
+// the first characters is 0), Windows-1252, Mac Roman or CP850, which one its
+// Nordic letters tell. Letters that were read in a wrong encoding before are
+// refused, in workbooks too. The headings tell the separator:
 // a tab if there is one, else the more frequent of semicolon and comma; a first
 // line as "sep=;" overrules them. A cell may be in quotation marks, as
 // spreadsheets write it; a quotation mark inside one that does not begin with
 // it is an ordinary character, so that JSON needs no quotation marks around it.
 //
 // Of a workbook the first visible worksheet is read, hidden rows and columns
-// included. Numbers are plain ("49.5", "46701740605"), rounded to the 15 digits
-// that a spreadsheet works with, whatever their format shows; dates are
+// included; Note names it. Numbers are plain ("49.5", "46701740605"), rounded to
+// the 15 digits that a spreadsheet works with, whatever their format shows. Those
+// of more digits, of which the rest is lost, have an exponent ("1.23E+15"), and a
+// percentage is "10%". Dates are
 // "2026-12-31", or "2026-12-31T10:00:00" if the format of the cell shows a time
 // and the cell has one other than midnight, and "10:00:00" if there is no date;
 // booleans are "true" and "false". A formula is refused, as what it shows may
@@ -87,6 +96,8 @@ func Read(body []byte) (Sheet, error) {
 		return readXLSX(body)
 	case bytes.HasPrefix(body, []byte(compoundMagic)):
 		return readXLS(body)
+	case bareWorkbook(body):
+		return readStream(body)
 	}
 	return readText(body)
 }
@@ -110,6 +121,9 @@ type builder struct {
 	sheet       Sheet
 	row         []string // of the row at hand, up to its last cell that is not empty
 	cells, text int      // of all rows so far
+
+	name   string // of the worksheet, "" in text
+	others int    // worksheets that are visible and not read
 }
 
 // cell adds a cell to the row at hand, to the right of those it has.
@@ -123,6 +137,9 @@ func (b *builder) cell(row, col int, s string) error {
 	}
 	if len(s) > MaxCell && utf8.RuneCountInString(s) > MaxCell {
 		return tooLong(row, col)
+	}
+	if Misread(s) {
+		return fault.New(fault.Invalid, "%s holds letters that were read in the wrong encoding before, such as Ã¥ for å. Go back to the file in which they are right, save it as .xlsx or as UTF-8 text (in Excel: CSV UTF-8) and send that file.", cellName(row, col))
 	}
 	if !utf8.ValidString(s) || strings.ContainsFunc(s, control) {
 		return fault.New(fault.Invalid, "%s holds a character that is damaged or none of a text. Type the cell again, save the file and send it again.", cellName(row, col))
@@ -167,11 +184,49 @@ func (b *builder) end(number int) error {
 
 // done returns the table.
 func (b *builder) done(format string) (Sheet, error) {
-	if b.sheet.Header.Number == 0 {
-		return Sheet{}, fault.New(fault.Invalid, "The table is empty. A line of headings is expected, and a row for each record below it.")
+	b.sheet.Format, b.sheet.Note = format, b.note()
+	if b.sheet.Header.Number > 0 {
+		return b.sheet, nil
 	}
-	b.sheet.Format = format
-	return b.sheet, nil
+	sentence := "The table is empty. A line of headings is expected, and a row for each record below it."
+	if b.name != "" && b.sheet.Note == "" {
+		b.sheet.Note = fmt.Sprintf("Only the first visible worksheet is read, which is “%s”.", b.name)
+	}
+	return Sheet{}, fault.New(fault.Invalid, "%s", strings.TrimSpace(sentence+" "+b.sheet.Note))
+}
+
+// note is the Note of the table.
+func (b *builder) note() string {
+	if b.others == 0 {
+		return ""
+	}
+	return fmt.Sprintf("Only the first visible worksheet is read, which is “%s”, and the workbook has %d more. If the table is in another one, move that to the front, save the file and send it again.", b.name, b.others)
+}
+
+// told adds to an error about the worksheet which one it is, if there are others:
+// it may be one that explains the table.
+func (b *builder) told(err error) error {
+	f, ok := errors.AsType[*fault.Error](err)
+	if !ok || b.note() == "" {
+		return err
+	}
+	with := *f
+	with.Message += " " + b.note()
+	return &with
+}
+
+// named notes what a worksheet is called.
+func (b *builder) named(name string) {
+	name = strings.Map(func(r rune) rune {
+		if r == utf8.RuneError || unicode.IsControl(r) {
+			return -1
+		}
+		return r
+	}, name)
+	if r := []rune(name); len(r) > 31 { // as many as a spreadsheet takes
+		name = string(r[:31])
+	}
+	b.name = name
 }
 
 // trim removes white space around s: no-break spaces are, and so are the
@@ -182,11 +237,14 @@ func trim(s string) string {
 	})
 }
 
-// control says whether r is a character that no text of a table has.
+// control says whether r is a character that no text of a table has, the one
+// that stands for damage included.
 func control(r rune) bool {
 	switch r {
 	case '\t', '\n', '\v', '\f', '\r', '\u0085':
 		return false
+	case utf8.RuneError:
+		return true
 	}
 	return unicode.IsControl(r)
 }

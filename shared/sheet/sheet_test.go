@@ -131,14 +131,14 @@ func TestLimits(t *testing.T) {
 
 func TestLines(t *testing.T) {
 	t.Parallel()
-	lines, cells, err := sheet.Lines([]byte("\nemail;phone\n\n;1\n"))
-	if diff := cmp.Diff([]int{2, 4}, lines); diff != "" || err != nil {
+	lines, cells, note, err := sheet.Lines([]byte("\nemail;phone\n\n;1\n"))
+	if diff := cmp.Diff([]int{2, 4}, lines); diff != "" || note != "" || err != nil {
 		t.Errorf("error = %v, lines (-want +got):\n%s", err, diff)
 	}
 	if diff := cmp.Diff([][]string{{"email", "phone"}, {"", "1"}}, cells); diff != "" {
 		t.Errorf("cells (-want +got):\n%s", diff)
 	}
-	if _, _, err := sheet.Lines(nil); fault.KindOf(err) != fault.Invalid {
+	if _, _, _, err := sheet.Lines(nil); fault.KindOf(err) != fault.Invalid {
 		t.Errorf("error of an empty file = %v, want invalid", err)
 	}
 }

@@ -6,7 +6,6 @@ import (
 	"strings"
 	"unicode/utf8"
 
-	"golang.org/x/text/encoding/charmap"
 	"golang.org/x/text/encoding/unicode"
 
 	"sitoo-rule/shared/fault"
@@ -96,13 +95,17 @@ func decode(body []byte) (string, error) {
 		if endian, ok := utf16Of(body); ok {
 			return decodeUTF16(body, endian)
 		}
-		// Text of Windows-1252 that happens to hold valid UTF-8 is next to
+		// Text of single bytes that happens to hold valid UTF-8 is next to
 		// unheard of. UTF-8 with a damaged character is not: somebody's name
 		// would be stored garbled.
 		if good, bad := sequences(rest); good > bad {
 			return "", fault.New(fault.Invalid, "The file is UTF-8, which line %d is not. Save it again as UTF-8.", badLine(rest))
 		}
-		text, err := charmap.Windows1252.NewDecoder().Bytes(rest)
+		charset, err := Charset(bytes.NewReader(rest))
+		if err != nil {
+			return "", err
+		}
+		text, err := charset.NewDecoder().Bytes(rest)
 		if err != nil {
 			return "", fault.Wrap(fault.Invalid, err, "The file is not text. %s", expected)
 		}
@@ -170,15 +173,26 @@ func sequences(b []byte) (good, bad int) {
 	return good, bad
 }
 
+// lineEnd returns what ends a line: '\r' in a file of an old Macintosh, which has
+// no '\n'.
+func lineEnd[T string | []byte](text T) rune {
+	for i := range len(text) {
+		if text[i] == '\n' {
+			return '\n'
+		}
+	}
+	return '\r'
+}
+
 // badLine returns the number of the first line that is not valid UTF-8.
 func badLine(b []byte) int {
-	line := 1
+	line, newline := 1, lineEnd(b)
 	for len(b) > 0 {
 		r, n := utf8.DecodeRune(b)
 		if r == utf8.RuneError && n == 1 {
 			break
 		}
-		if r == '\n' {
+		if r == newline {
 			line++
 		}
 		b = b[n:]
@@ -188,10 +202,10 @@ func badLine(b []byte) int {
 
 // printable refuses control characters: the file is of another kind.
 func printable(s string) error {
-	line := 1
+	line, newline := 1, lineEnd(s)
 	for _, r := range s {
 		switch {
-		case r == '\n':
+		case r == newline:
 			line++
 		case r == utf8.RuneError:
 			return fault.New(fault.Invalid, "Line %d holds a character that is damaged. Correct it, and save the file as UTF-8.", line)

@@ -175,7 +175,7 @@ func TestTextRefused(t *testing.T) {
 		"UTF-16 that is cut off":        {"\xff\xfea\x00;", "cut off"},
 		"a control character":           {"a;b\n1;\x02\n", "line 2 holds a control character"},
 		"a zero":                        {"a;b\n1;\x00\n", "line 2 holds a control character"},
-		"a character no Windows has":    {"a;b\n1;\x81\n", "Line 2 holds a character that is damaged"},
+		"a character no Windows has":    {"a;b\n1;\x81\n", "an encoding that cannot be told: line 2"},
 		"a character replaced before":   {"a;b\n1;\ufffd\n", "Line 2 holds a character that is damaged"},
 		"half a character of UTF-16":    {"\xff\xfea\x00\x3d\xd8;\x00", "Line 1 holds a character that is damaged"},
 		"a web page":                    {"\r\n<html><table><tr><td>email</td></tr></table></html>", "a web page or XML"},
@@ -194,7 +194,11 @@ func TestTextRefused(t *testing.T) {
 		"JPEG":                          {"\xff\xd8\xff\xe0", "a picture"},
 		"GIF":                           {"GIF89a", "a picture"},
 		"a program":                     {"\x7fELF\x02\x01\x01\x00", "control character"},
-		"Excel 4 without a container":   {"\x09\x04\x06\x00\x00\x04\x10\x00", "control character"},
+		"Excel 2":                       {"\x09\x00\x04\x00\x02\x00\x10\x00", "Excel 95 or older"},
+		"Excel 3":                       {"\x09\x02\x06\x00\x00\x00\x10\x00\x00\x00", "Excel 95 or older"},
+		"Excel 4":                       {"\x09\x04\x06\x00\x00\x04\x10\x00", "Excel 95 or older"},
+		"Excel 4, a workbook":           {"\x09\x04\x06\x00\x00\x04\x00\x01", "Excel 95 or older"},
+		"Excel 5 without a container":   {"\x09\x08\x08\x00\x00\x05\x05\x00\x00\x00\x00\x00", "Excel 95 or older"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()

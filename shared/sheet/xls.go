@@ -1,15 +1,12 @@
 package sheet
 
 import (
-	"bytes"
 	"cmp"
 	"encoding/binary"
 	"errors"
 	"math"
 	"slices"
 	"strconv"
-	"strings"
-	"unicode/utf16"
 
 	"sitoo-rule/shared/fault"
 )
@@ -42,23 +39,44 @@ func readXLS(body []byte) (Sheet, error) {
 		}
 	}
 	entry, ok := c.find("workbook")
+	if !ok { // Excel 95 called it so, and so do some who write what is newer
+		entry, ok = c.find("book")
+	}
 	if !ok {
-		if _, old := c.find("book"); old {
-			return Sheet{}, errOldXLS
-		}
 		return Sheet{}, fault.New(fault.Invalid, "The file holds no workbook. %s", expected)
 	}
 	stream, err := c.stream(entry)
 	if err != nil {
 		return Sheet{}, damaged(err)
 	}
+	return readStream(stream)
+}
+
+// bareWorkbook says whether a file begins as the stream of a workbook does, of
+// which it is not in a compound file. Before Excel 5 it never was.
+func bareWorkbook(body []byte) bool {
+	if len(body) < 6 || body[0] != recBOF&0xff || body[3] != 0 {
+		return false
+	}
+	switch body[1] { // the version, and how long the record is
+	case 0, 2, 4:
+		return 4 <= body[2] && body[2] <= 6
+	case recBOF >> 8:
+		return body[2] == 8 || body[2] == 16
+	}
+	return false
+}
+
+// readStream reads the stream of a workbook.
+func readStream(stream []byte) (Sheet, error) {
 	x := xls{stream: stream}
 	if err := x.globals(); err != nil {
 		return Sheet{}, err
 	}
-	var b builder
+	b := builder{others: x.others}
+	b.named(x.name)
 	if err := x.read(&b); err != nil {
-		return Sheet{}, err
+		return Sheet{}, b.told(err)
 	}
 	return b.done("xls")
 }
@@ -89,6 +107,8 @@ const (
 type xls struct {
 	stream   []byte
 	sheet    int // where the first visible worksheet begins, 0 if there is none
+	name     string
+	others   int // worksheets that are visible, too
 	from1904 bool
 	own      map[uint16]format // number formats of the file's own
 	formats  []format          // by the number of a cell's XF record
@@ -120,6 +140,8 @@ func (x *xls) record(at int) (id uint16, data []byte, next int, ok bool) {
 func (x *xls) globals() error {
 	id, data, at, ok := x.record(0)
 	switch {
+	case len(x.stream) > 1 && x.stream[0] == recBOF&0xff && x.stream[1] < recBOF>>8: // of Excel 2 to 4
+		return errOldXLS
 	case !ok || id&0xff != recBOF&0xff || len(data) < 2:
 		return damaged(errors.New("the workbook has no beginning"))
 	case id != recBOF || binary.LittleEndian.Uint16(data) != 0x0600:
@@ -159,24 +181,12 @@ func (x *xls) globals() error {
 			}
 			x.formats = append(x.formats, f)
 		case recBoundSheet:
-			if len(data) < 6 {
-				return damaged(errors.New("the list of sheets is cut off"))
-			}
-			switch hidden, kind := data[4]&3 != 0, data[5]; {
-			case kind == 1, kind == 6: // a sheet of macros, a module
-				return errMacros
-			case kind == 0 && !hidden && x.sheet == 0:
-				x.sheet = int(binary.LittleEndian.Uint32(data))
+			if err := x.listed(data); err != nil {
+				return err
 			}
 		case recSST:
-			segments := [][]byte{data}
-			for {
-				id, data, next, ok := x.record(at)
-				if !ok || id != recContinue {
-					break
-				}
-				segments, at = append(segments, data), next
-			}
+			var segments [][]byte
+			segments, at = x.continued(data, at)
 			if err := x.texts(segments); err != nil {
 				return err
 			}
@@ -184,23 +194,44 @@ func (x *xls) globals() error {
 	}
 }
 
-// texts reads the texts that cells refer to by number.
-func (x *xls) texts(segments [][]byte) error {
-	if len(segments[0]) < 8 {
-		return damaged(errors.New("the texts are cut off"))
-	}
-	count := binary.LittleEndian.Uint32(segments[0][4:])
-	segments[0] = segments[0][8:]
-	texts := newTexts(segments...)
-	x.shared = nil
-	for range count { // each is three bytes or more, whatever their number is said to be
-		s, ok := texts.next()
-		if !ok {
-			return damaged(errors.New("the texts are cut off"))
+// continued returns the data of a record and of those that go on with it, and
+// where the next one begins.
+func (x *xls) continued(data []byte, at int) ([][]byte, int) {
+	segments := [][]byte{data}
+	for {
+		id, data, next, ok := x.record(at)
+		if !ok || id != recContinue {
+			return segments, at
 		}
-		x.shared = append(x.shared, s)
+		segments, at = append(segments, data), next
+	}
+}
+
+// listed reads an entry of the list of sheets.
+func (x *xls) listed(data []byte) error {
+	if len(data) < 6 {
+		return damaged(errors.New("the list of sheets is cut off"))
+	}
+	switch hidden, kind := data[4]&3 != 0, data[5]; {
+	case kind == 1, kind == 6: // a sheet of macros, a module
+		return errMacros
+	case kind != 0 || hidden:
+	case x.sheet != 0:
+		x.others++
+	default:
+		x.sheet = int(binary.LittleEndian.Uint32(data))
+		x.name = sheetName(data[6:])
 	}
 	return nil
+}
+
+// sheetName reads the name of a sheet: a text whose length is one byte.
+func sheetName(data []byte) string {
+	if len(data) == 0 {
+		return ""
+	}
+	name, _ := newTexts([]byte{data[0], 0}, data[1:]).next()
+	return name
 }
 
 // read reads the first visible worksheet.
@@ -338,272 +369,4 @@ func rk(v uint32) float64 {
 		return 0
 	}
 	return n
-}
-
-// texts reads texts that go on in the records after the one they begin in.
-type texts struct {
-	segments [][]byte
-}
-
-// newTexts returns a reader of the texts in a record and those after it.
-func newTexts(segments ...[]byte) *texts { return &texts{segments: segments} }
-
-// take returns the next n bytes, or fewer if the record at hand has fewer. It
-// returns none at the end.
-func (t *texts) take(n int) []byte {
-	for len(t.segments) > 0 && len(t.segments[0]) == 0 {
-		t.segments = t.segments[1:]
-	}
-	if len(t.segments) == 0 {
-		return nil
-	}
-	n = min(n, len(t.segments[0]))
-	b := t.segments[0][:n]
-	t.segments[0] = t.segments[0][n:]
-	return b
-}
-
-// skip goes past n bytes.
-func (t *texts) skip(n int) bool {
-	for n > 0 {
-		b := t.take(n)
-		if b == nil {
-			return false
-		}
-		n -= len(b)
-	}
-	return true
-}
-
-// uint reads a number of n bytes.
-func (t *texts) uint(n int) (v int, ok bool) {
-	for i := range n {
-		b := t.take(1)
-		if b == nil {
-			return 0, false
-		}
-		v |= int(b[0]) << (8 * i)
-	}
-	return v, true
-}
-
-// next returns the next text: its length, flags, how much formatting and
-// phonetic text comes after it, its characters of one or two bytes each, and
-// the rest. Where it goes on in another record, that begins with flags anew.
-// ([MS-XLS] 2.5.293)
-func (t *texts) next() (string, bool) {
-	left, ok := t.uint(2)
-	flags, ok2 := t.uint(1)
-	if !ok || !ok2 {
-		return "", false
-	}
-	rest := 0
-	if flags&8 != 0 {
-		runs, ok := t.uint(2)
-		if !ok {
-			return "", false
-		}
-		rest += 4 * runs
-	}
-	if flags&4 != 0 {
-		n, ok := t.uint(4)
-		if !ok {
-			return "", false
-		}
-		rest += n
-	}
-	var units []uint16
-	for left > 0 {
-		if len(t.segments) == 0 {
-			return "", false
-		}
-		if len(t.segments[0]) == 0 {
-			t.segments = t.segments[1:]
-			if flags, ok = t.uint(1); !ok {
-				return "", false
-			}
-			continue
-		}
-		width := 1 + flags&1
-		b := t.take(width * left)
-		if len(b)%width != 0 {
-			return "", false
-		}
-		for i := 0; i < len(b); i += width {
-			u := uint16(b[i])
-			if width == 2 {
-				u |= uint16(b[i+1]) << 8
-			}
-			units = append(units, u)
-		}
-		left -= len(b) / width
-	}
-	return string(utf16.Decode(units)), t.skip(rest)
-}
-
-// compoundMagic is how a compound file begins. ([MS-CFB] 2.2)
-const compoundMagic = "\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1"
-
-// The numbers that are no sector.
-const (
-	endOfChain = 0xfffffffe
-	maxSector  = 0xfffffffa
-)
-
-// compound is a compound file: streams, in chains of sectors.
-type compound struct {
-	body     []byte
-	size     int      // of a sector
-	fat      []uint32 // the sector after each
-	miniFAT  []uint32 // the same for the small sectors, of which small streams are
-	mini     []byte   // what the small sectors are in
-	cutoff   int      // how large a stream is too large for small sectors
-	children []entry
-}
-
-// entry is a stream or a storage.
-type entry struct {
-	name  string // in lower case
-	kind  byte
-	start uint32
-	size  int
-}
-
-// Kinds of entries.
-const (
-	storageEntry = 1
-	streamEntry  = 2
-	rootEntry    = 5
-)
-
-// miniSize is the size of a small sector.
-const miniSize = 64
-
-// openCompound reads the directory of a compound file. It allocates no more
-// than a few times the size of the file, whatever the file claims.
-func openCompound(body []byte) (*compound, error) {
-	le := binary.LittleEndian
-	if len(body) < 512 {
-		return nil, errors.New("the header is cut off")
-	}
-	shift := le.Uint16(body[30:])
-	if shift != 9 && shift != 12 || le.Uint16(body[32:]) != 6 {
-		return nil, errors.New("the sectors are of an odd size")
-	}
-	c := &compound{body: body, size: 1 << shift, cutoff: int(le.Uint32(body[56:]))}
-	// The first sectors of the allocation table are in the header, the rest in
-	// a chain of sectors of its own.
-	var sectors []uint32
-	for i := 76; i < 512; i += 4 {
-		sectors = append(sectors, le.Uint32(body[i:]))
-	}
-	for at, n := le.Uint32(body[68:]), 0; at <= maxSector; n++ {
-		s := c.sector(at)
-		if len(s) < c.size || n > len(body)/c.size {
-			return nil, errors.New("the allocation table is damaged")
-		}
-		for i := 0; i < c.size-4; i += 4 {
-			sectors = append(sectors, le.Uint32(s[i:]))
-		}
-		at = le.Uint32(s[c.size-4:])
-	}
-	limit := len(body)/c.size + 1
-	for _, n := range sectors {
-		if n > maxSector || len(c.fat) >= limit {
-			break
-		}
-		c.fat = append(c.fat, uint32s(c.sector(n))...)
-	}
-	dir, err := c.chain(le.Uint32(body[48:]))
-	if err != nil {
-		return nil, err
-	}
-	for ; len(dir) >= 128; dir = dir[128:] {
-		n := int(le.Uint16(dir[64:])) - 2
-		e := entry{kind: dir[66], start: le.Uint32(dir[116:]), size: int(le.Uint32(dir[120:]))}
-		if e.kind != storageEntry && e.kind != streamEntry && e.kind != rootEntry || n < 0 || n > 62 {
-			continue
-		}
-		units := make([]uint16, n/2)
-		for i := range units {
-			units[i] = le.Uint16(dir[2*i:])
-		}
-		e.name = strings.ToLower(string(utf16.Decode(units)))
-		if e.kind == rootEntry && c.mini == nil && e.start <= maxSector {
-			if c.mini, err = c.chain(e.start); err != nil {
-				return nil, err
-			}
-		}
-		c.children = append(c.children, e)
-	}
-	if at := le.Uint32(body[60:]); at <= maxSector {
-		table, err := c.chain(at)
-		if err != nil {
-			return nil, err
-		}
-		c.miniFAT = uint32s(table)
-	}
-	return c, nil
-}
-
-// uint32s returns the numbers in b.
-func uint32s(b []byte) []uint32 {
-	numbers := make([]uint32, len(b)/4)
-	for i := range numbers {
-		numbers[i] = binary.LittleEndian.Uint32(b[4*i:])
-	}
-	return numbers
-}
-
-// sector returns a sector, cut off if the file is, and empty outside of it.
-func (c *compound) sector(n uint32) []byte {
-	from := min((int(n)+1)*c.size, len(c.body))
-	return c.body[from:min(from+c.size, len(c.body))]
-}
-
-// chain returns the sectors from one on.
-func (c *compound) chain(at uint32) ([]byte, error) {
-	var b bytes.Buffer
-	for n := 0; at != endOfChain; n++ {
-		if at >= uint32(len(c.fat)) || n == len(c.fat) || b.Len() > len(c.body) {
-			return nil, errors.New("a chain of sectors is damaged")
-		}
-		b.Write(c.sector(at))
-		at = c.fat[at]
-	}
-	return b.Bytes(), nil
-}
-
-// find returns the first entry of a name.
-func (c *compound) find(name string) (entry, bool) {
-	for _, e := range c.children {
-		if e.name == name && e.kind != rootEntry {
-			return e, true
-		}
-	}
-	return entry{}, false
-}
-
-// stream returns what is in a stream.
-func (c *compound) stream(e entry) ([]byte, error) {
-	var b []byte
-	if e.size < c.cutoff {
-		for at, n := e.start, 0; at != endOfChain && len(b) < e.size; n++ {
-			from := int(at) * miniSize
-			if at >= uint32(len(c.miniFAT)) || n == len(c.miniFAT) || from >= len(c.mini) {
-				return nil, errors.New("a chain of small sectors is damaged")
-			}
-			b = append(b, c.mini[from:min(from+miniSize, len(c.mini))]...)
-			at = c.miniFAT[at]
-		}
-	} else {
-		var err error
-		if b, err = c.chain(e.start); err != nil {
-			return nil, err
-		}
-	}
-	if len(b) < e.size {
-		return nil, errors.New("a stream is cut off")
-	}
-	return b[:e.size], nil
 }

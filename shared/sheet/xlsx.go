@@ -6,21 +6,15 @@ import (
 	"bytes"
 	"errors"
 	"fmt"
-	"io"
 	"math"
-	"path"
-	"slices"
 	"strconv"
 	"strings"
 	"time"
+	"unicode/utf16"
 	"unicode/utf8"
 
 	"sitoo-rule/shared/fault"
 )
-
-// maxEntries is how many files a workbook may be made of, and links and sheets
-// it may have. Those of a table are ten or so.
-const maxEntries = 10_000
 
 // Refusals of workbooks, of both kinds.
 var (
@@ -77,39 +71,13 @@ func readXLSX(body []byte) (Sheet, error) {
 	}
 	var b builder
 	if err := w.read(&b); err != nil {
-		return Sheet{}, err
+		return Sheet{}, b.told(err)
 	}
 	return b.done("xlsx")
 }
 
-// refuse tells what other than an .xlsx workbook the archive is.
-func (w *workbook) refuse() error {
-	macros, book := false, false
-	for name, f := range w.parts {
-		if f.Flags&1 != 0 {
-			return errPassword
-		}
-		macros = macros || path.Base(name) == "vbaproject.bin" || strings.HasPrefix(name, "xl/macrosheets/")
-		book = book || path.Base(name) == "workbook.xml"
-	}
-	switch {
-	case macros:
-		return errMacros
-	case w.parts["xl/workbook.bin"] != nil:
-		return fault.New(fault.Invalid, "The file is a binary workbook (.xlsb), which is not read. %s", expected)
-	case w.parts["mimetype"] != nil && w.parts["content.xml"] != nil:
-		return fault.New(fault.Invalid, "The file is an OpenDocument file (.ods), which is not read. %s", expected)
-	case !book:
-		return fault.New(fault.Invalid, "The file is a ZIP archive without a workbook in it. %s", expected)
-	}
-	return nil
-}
-
 // read reads the first visible worksheet.
 func (w *workbook) read(b *builder) error {
-	if err := w.types(); err != nil {
-		return err
-	}
 	whole, err := w.links("")
 	if err != nil {
 		return err
@@ -117,6 +85,9 @@ func (w *workbook) read(b *builder) error {
 	main, ok := whole.first["officedocument"]
 	if !ok {
 		main = "xl/workbook.xml"
+	}
+	if err := w.types(main); err != nil {
+		return err
 	}
 	visible, err := w.book(main)
 	if err != nil {
@@ -130,10 +101,15 @@ func (w *workbook) read(b *builder) error {
 		return errMacros
 	}
 	var sheet string
-	for _, id := range visible {
-		if l := links.byID[id]; l.kind == "worksheet" {
+	for _, v := range visible {
+		l := links.byID[v.id]
+		switch {
+		case l.kind != "worksheet":
+		case sheet == "":
 			sheet = l.target
-			break
+			b.named(v.name)
+		default:
+			b.others++
 		}
 	}
 	if sheet == "" {
@@ -152,68 +128,22 @@ func (w *workbook) read(b *builder) error {
 	return w.sheet(sheet, b)
 }
 
-// types refuses a workbook that is declared to have macros.
-func (w *workbook) types() error {
-	return w.each("[content_types].xml", func(_ string, e *scanner) error {
-		if strings.Contains(strings.ToLower(e.attr("ContentType")), "macroenabled") {
-			return errMacros
-		}
-		return nil
-	})
-}
+// sheetEntry is a sheet in the workbook's list: the id of its relationship, and
+// its name.
+type sheetEntry struct{ id, name string }
 
-// links is what a part refers to.
-type links struct {
-	byID  map[string]link
-	first map[string]string // the first target of a kind
-}
-
-// link is how a part refers to another one.
-type link struct{ kind, target string }
-
-// links returns what a part refers to; "" is the whole package.
-func (w *workbook) links(from string) (links, error) {
-	l := links{byID: make(map[string]link), first: make(map[string]string)}
-	folder, file := path.Split(from)
-	name := folder + "_rels/" + file + ".rels"
-	if w.parts[name] == nil {
-		return l, nil
-	}
-	return l, w.each(name, func(_ string, e *scanner) error {
-		if e.name != "Relationship" || e.attr("TargetMode") == "External" {
-			return nil
-		}
-		if len(l.byID) == maxEntries {
-			return damaged(errors.New("too many relationships"))
-		}
-		target := strings.ToLower(strings.ReplaceAll(e.attr("Target"), `\`, "/"))
-		if !strings.HasPrefix(target, "/") {
-			target = path.Join("/", folder, target)
-		}
-		next := link{
-			kind:   strings.ToLower(path.Base(e.attr("Type"))),
-			target: strings.TrimPrefix(path.Clean(target), "/"),
-		}
-		l.byID[e.attr("Id")] = next
-		if _, ok := l.first[next.kind]; !ok {
-			l.first[next.kind] = next.target
-		}
-		return nil
-	})
-}
-
-// book reads the list of sheets. It returns the ids of the visible ones.
-func (w *workbook) book(name string) (visible []string, err error) {
+// book reads the list of sheets. It returns the visible ones.
+func (w *workbook) book(name string) (visible []sheetEntry, err error) {
 	err = w.each(name, func(parent string, e *scanner) error {
 		switch {
-		case e.name == "workbookPr":
+		case parent == "workbook" && e.name == "workbookPr":
 			w.from1904 = isTrue(e.attr("date1904"))
 		case parent == "sheets" && e.name == "sheet":
 			if len(visible) == maxEntries {
 				return damaged(errors.New("too many sheets"))
 			}
 			if s := e.attr("state"); s == "" || s == "visible" {
-				visible = append(visible, e.attr("id"))
+				visible = append(visible, sheetEntry{e.relation(), e.attr("name")})
 			}
 		}
 		return nil
@@ -224,20 +154,25 @@ func (w *workbook) book(name string) (visible []string, err error) {
 // styles reads what the number formats of the cells' styles mean.
 func (w *workbook) styles(name string) error {
 	own := make(map[int]format)
-	return w.each(name, func(parent string, e *scanner) error {
+	var used []int
+	err := w.each(name, func(parent string, e *scanner) error {
 		id, err := strconv.Atoi(e.attr("numFmtId"))
 		switch {
-		case parent == "numFmts" && err == nil && 0 <= id && id <= math.MaxUint16:
+		case parent == "numFmts" && e.name == "numFmt" && err == nil && 0 <= id && id <= math.MaxUint16:
 			own[id] = formatOf(id, e.attr("formatCode"))
 		case parent == "cellXfs" && e.name == "xf":
-			f, ok := own[id]
-			if !ok {
-				f = formatOf(id, "")
-			}
-			w.formats = append(w.formats, f)
+			used = append(used, id)
 		}
 		return nil
 	})
+	for _, id := range used {
+		f, ok := own[id]
+		if !ok {
+			f = formatOf(id, "")
+		}
+		w.formats = append(w.formats, f)
+	}
+	return err
 }
 
 // strings reads the texts that cells refer to by number.
@@ -248,7 +183,7 @@ func (w *workbook) strings(name string) error {
 		case k == start && s.name == "si":
 			text = text[:0]
 		case k == chars:
-			text = s.value(text)
+			text = s.richText(text, 2)
 		case k == end && s.name == "si":
 			if len(w.shared) == MaxCells {
 				return fault.New(fault.TooLarge, "The workbook holds more than %d texts. Split it into smaller files, each with the headings.", MaxCells)
@@ -264,7 +199,8 @@ type cell struct {
 	row, col int
 	kind     string // the attribute t
 	style    string
-	text     []byte
+	value    []byte // of the element v
+	inline   []byte // of the element is
 }
 
 // sheet reads a worksheet. Rows, and cells in a row, come in order; without a
@@ -281,14 +217,16 @@ func (w *workbook) sheet(name string, b *builder) error {
 			return nil
 		}
 		switch {
-		case k == chars:
-			c.text = s.value(c.text)
+		case k == chars && n == 5 && s.path[4] == "v":
+			c.value = s.add(c.value)
+		case k == chars && n > 5 && s.path[4] == "is":
+			c.inline = s.richText(c.inline, 5)
 		case k == start && n == 3 && s.name == "row":
 			c.row, err = rowAfter(c.row, s.attr("r"))
 			c.col = -1
 		case k == start && n == 4 && s.name == "c":
 			c.col, err = columnAfter(c.col, c.row, s.attr("r"))
-			c.kind, c.style, c.text = s.attr("t"), s.attr("s"), c.text[:0]
+			c.kind, c.style, c.value, c.inline = s.attr("t"), s.attr("s"), c.value[:0], c.inline[:0]
 		case k == start && n == 5 && s.name == "f":
 			err = formulaAt(c.row, c.col)
 		case k == end && n == 3 && s.name == "c":
@@ -350,7 +288,15 @@ func (w *workbook) value(c cell) (string, error) {
 	if c.kind == "e" {
 		return "", errorAt(c.row, c.col)
 	}
-	s := trim(string(c.text))
+	// Only one of the two is the cell's; what else is there is a leftover.
+	text, other := c.value, c.inline
+	if c.kind == "inlineStr" {
+		text, other = other, text
+	}
+	s := trim(string(text))
+	if s == "" {
+		s = trim(string(other))
+	}
 	if s == "" {
 		return "", nil
 	}
@@ -396,80 +342,61 @@ func isoDate(s string) string {
 func isTrue(s string) bool { return s == "1" || s == "true" }
 
 // unescape turns what a spreadsheet writes for characters that XML cannot
-// hold, as _x000D_ for a carriage return, into those characters.
+// hold, as _x000D_ for a carriage return, into those characters. One beyond
+// U+FFFF is written as two, halves of it.
 func unescape(s string) string {
-	const form = "_x000D_"
-	i := strings.Index(s, form[:2])
+	i := strings.Index(s, "_x")
 	if i < 0 {
 		return s
 	}
 	var b strings.Builder
-	for ; i >= 0; i = strings.Index(s, form[:2]) {
+	for ; i >= 0; i = strings.Index(s, "_x") {
 		b.WriteString(s[:i])
 		s = s[i:]
-		if len(s) >= len(form) && s[len(form)-1] == '_' {
-			if r, err := strconv.ParseUint(s[2:len(form)-1], 16, 16); err == nil {
-				b.WriteRune(rune(r))
-				s = s[len(form):]
-				continue
-			}
+		r, ok := escaped(s)
+		if !ok {
+			b.WriteByte('_')
+			s = s[1:]
+			continue
 		}
-		b.WriteByte('_')
-		s = s[1:]
+		s = s[len(escape):]
+		if low, ok := escaped(s); ok && utf16.IsSurrogate(r) && utf16.IsSurrogate(low) {
+			r, s = utf16.DecodeRune(r, low), s[len(escape):]
+		}
+		b.WriteRune(r)
 	}
 	b.WriteString(s)
 	return b.String()
 }
 
-// each calls f for every element of a part, with the name of the element that
-// it is in.
-func (w *workbook) each(name string, f func(parent string, e *scanner) error) error {
-	return w.scan(name, func(s *scanner, k kind) error {
-		if k != start {
-			return nil
-		}
-		parent := ""
-		if n := len(s.path); n > 1 {
-			parent = s.path[n-2]
-		}
-		return f(parent, s)
-	})
+// escape is the form in which a spreadsheet writes a character.
+const escape = "_x000D_"
+
+// escaped returns the character that s begins with in that form.
+func escaped(s string) (rune, bool) {
+	if len(s) < len(escape) || !strings.HasPrefix(s, "_x") || s[len(escape)-1] != '_' {
+		return 0, false
+	}
+	r, err := strconv.ParseUint(s[2:len(escape)-1], 16, 16)
+	return rune(r), err == nil
 }
 
-// scan calls f for every token of a part, until errDone.
-func (w *workbook) scan(name string, f func(s *scanner, k kind) error) error {
-	file := w.parts[name]
-	if file == nil {
-		return damaged(errors.New("a part is missing"))
-	}
-	r, err := file.Open()
-	if err != nil {
-		return damaged(fmt.Errorf("open a part: %w", err))
-	}
-	defer func() { _ = r.Close() }() // nothing is left to go wrong
-	s := newScanner(w.in, r, &w.budget)
-	for {
-		k, err := s.next()
-		if err == nil {
-			err = f(s, k)
-		}
-		switch _, known := errors.AsType[*fault.Error](err); {
-		case err == nil:
-		case err == io.EOF, err == errDone:
-			return nil
-		case known:
-			return err
-		default:
-			return damaged(err)
-		}
-	}
-}
-
-// value adds the characters at hand to a value, until it is larger than a cell
-// may be. What is outside of values, and how text is pronounced, is left out.
-func (s *scanner) value(text []byte) []byte {
-	if n := len(s.path); s.path[n-1] != "t" && s.path[n-1] != "v" || slices.Contains(s.path, "rPh") || len(text) > utf8.UTFMax*MaxCell {
+// richText adds the characters at hand to a text whose element is at a depth,
+// if they are of it: plain, or of one of its stretches of the same format. How it
+// is pronounced is not.
+func (s *scanner) richText(text []byte, depth int) []byte {
+	path := s.path[depth:]
+	if n := len(path); n == 0 || path[n-1] != "t" || n > 2 || n == 2 && path[0] != "r" {
 		return text
 	}
-	return append(text, s.text...)
+	return s.add(text)
+}
+
+// add adds the characters at hand to a value, until it is larger than a cell may
+// be.
+func (s *scanner) add(value []byte) []byte {
+	if len(value) > utf8.UTFMax*MaxCell {
+		return value
+	}
+	return append(value, s.text...)
 }

@@ -79,7 +79,7 @@ func TestXLSX(t *testing.T) {
 				row(2, "e-post", "värde", "", "telefon"),
 				row(4, "kund.ett@example.com", "49.5", "true", "46701740605"),
 				row(5, "", "100", "false", "+46701740606"),
-				row(9, "0.3", "1000000000000000000000", "-0.0000001", "0.333333333333333", "0"),
+				row(9, "0.3", "1E+21", "-0.0000001", "0.333333333333333", "0"),
 				row(10, "_x_ <&> \U0001F600", "två\nrader", `[{"bonuscheckid":"bc-1"}]`, "1234567890123456789"),
 			),
 		},
@@ -120,7 +120,7 @@ func TestXLSX(t *testing.T) {
 				return nil
 			},
 			table("xlsx", row(1, "2026-12-31", "2026-12-31T10:00:00", "2026-12-31", "2026-12-31", "2026-12-31", "2026-12-31T18:00:00", "10:30:00",
-				"49.5", "0.25", "100", "7", "30.5", "2026-12-31", "2027-01-01", "5", "46701740605", "2026-12-31T12:00:00", "-2", "2026-12-31", "2026-12-31", "12", "12", "12")),
+				"49.5", "25%", "100", "7", "30.5", "2026-12-31", "2027-01-01", "5", "46701740605", "2026-12-31T12:00:00", "-2", "2026-12-31", "2026-12-31", "12", "12", "12")),
 		},
 		"the first visible worksheet": {
 			func(f *excelize.File) error {
@@ -141,7 +141,11 @@ func TestXLSX(t *testing.T) {
 				}
 				return set(f, "b", map[string]any{"A1": "email", "A2": "hidden row", "B3": "merged"})
 			},
-			table("xlsx", row(1, "email"), row(2, "hidden row"), row(3, "", "merged")),
+			func() sheet.Sheet {
+				s := table("xlsx", row(1, "email"), row(2, "hidden row"), row(3, "", "merged"))
+				s.Note = "Only the first visible worksheet is read, which is “b”, and the workbook has 1 more. If the table is in another one, move that to the front, save the file and send it again."
+				return s
+			}(),
 		},
 		"a workbook of 1904": {
 			func(f *excelize.File) error {
@@ -317,6 +321,7 @@ func TestXLSXRefused(t *testing.T) {
 		"an empty sheet":             {small("").file(), fault.Invalid, "The table is empty."},
 		"hidden sheets":              {rows.with("xl/workbook.xml", `<workbook><sheets><sheet state="hidden" id="rId1"/><sheet state="veryHidden" id="rId1"/></sheets></workbook>`).file(), fault.Invalid, "no visible worksheet"},
 		"XML that breaks off":        {rows.with("xl/worksheets/sheet1.xml", `<worksheet><sheetData><row><c><v>1</v>`).file(), fault.Invalid, "damaged"},
+		"too many namespaces":        {rows.with("xl/worksheets/sheet1.xml", `<worksheet`+strings.Repeat(` xmlns:a="y"`, 101)+`><sheetData/></worksheet>`).file(), fault.Invalid, "damaged"},
 		"not XML":                    {rows.with("xl/styles.xml", `<a></b>`).file(), fault.Invalid, "damaged"},
 		"an entity":                  {in(`<c t="str"><v>&kund;</v></c>`), fault.Invalid, "damaged"},
 		"rows that go back":          {small(`<row r="2"/><row r="2"/>`).file(), fault.Invalid, "damaged"},
@@ -391,4 +396,69 @@ func FuzzXLSX(f *testing.F) {
 			checkRead(t, body, s, err)
 		}
 	})
+}
+
+// Texts that excelize writes, shared ones and ones in the cell, are read by both
+// alike.
+func TestXLSXTextsAgainstExcelize(t *testing.T) {
+	t.Parallel()
+	texts := []string{"a", "åäö", "😀", "two\nlines", "tab\tbed", "a_x0041_b", "x_x000D_y", "<&>\"'", "1", "007", "2026-12-31", "true", "{\"a\": [\"b\"]}", "e\u0301", "日本", "x\u00a0y", "&#x41;", "]]>"}
+	for name, write := range map[string]func(f *excelize.File) error{
+		"shared": func(f *excelize.File) error {
+			for i, s := range texts {
+				if err := f.SetCellValue("Sheet1", fmt.Sprintf("A%d", i+1), s); err != nil {
+					return err
+				}
+			}
+			return nil
+		},
+		"in the cell": func(f *excelize.File) error {
+			w, err := f.NewStreamWriter("Sheet1")
+			if err != nil {
+				return err
+			}
+			for i, s := range texts {
+				if err := w.SetRow(fmt.Sprintf("A%d", i+1), []any{s}); err != nil {
+					return err
+				}
+			}
+			return w.Flush()
+		},
+		"in stretches": func(f *excelize.File) error {
+			for i, s := range texts {
+				half := []rune(s)
+				runs := []excelize.RichTextRun{{Text: string(half[:len(half)/2])}, {Text: string(half[len(half)/2:]), Font: &excelize.Font{Bold: true}}}
+				if strings.Contains(s, "_x") {
+					runs = runs[:1] // two halves of an escape are none
+				}
+				if runs[0].Text == "" {
+					runs = runs[1:]
+				}
+				if err := f.SetCellRichText("Sheet1", fmt.Sprintf("A%d", i+1), runs); err != nil {
+					return err
+				}
+			}
+			return nil
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			body := bookFile(t, write)
+			f, err := excelize.OpenReader(bytes.NewReader(body))
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer func() { _ = f.Close() }()
+			rows, err := f.GetRows("Sheet1")
+			if err != nil || len(rows) != len(texts) {
+				t.Fatalf("%d rows, %v", len(rows), err)
+			}
+			want := sheet.Sheet{Format: "xlsx"}
+			for i, cells := range rows {
+				want.Rows = append(want.Rows, row(i+1, cells...))
+			}
+			want.Header, want.Rows = want.Rows[0], want.Rows[1:]
+			reads(t, body, want)
+		})
+	}
 }

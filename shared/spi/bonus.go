@@ -101,10 +101,15 @@ func redeemed(r bonus.Request, a bonus.Answer) any {
 
 // BonusImport answers POST /bonuschecks: a file of bonus checks, as the body or
 // in a form. 202 once the whole of it is checked and queued; 400 with its first
-// bad rows, and nothing is imported.
+// bad rows, and nothing is imported. With ?dryrun=true the file is only checked,
+// and the answer, 200, says what it would hand out.
 func (e *Edge) BonusImport(read Sheets, phones customer.Phones, i *bonus.Importer) lambda.Handler {
 	anything := func([]byte) error { return nil }
 	return e.handler("bonuscheck-import", option{body: maxForm, check: anything, status: http.StatusAccepted, budget: importBudget}, func(ctx context.Context, r *Request) (any, error) {
+		preview, err := dryrun(r)
+		if err != nil {
+			return nil, err
+		}
 		file, name, err := upload(r)
 		if err != nil {
 			return nil, err
@@ -115,7 +120,7 @@ func (e *Edge) BonusImport(read Sheets, phones customer.Phones, i *bonus.Importe
 		case len(file) > maxImport:
 			return nil, fault.New(fault.TooLarge, "The file has %d bytes, and at most %d are taken at once. Split it, each part with the headings, or send it with make import, which does that.", len(file), maxImport)
 		}
-		lines, cells, err := read(file)
+		lines, cells, note, err := read(file)
 		if err != nil {
 			return nil, err
 		}
@@ -129,7 +134,7 @@ func (e *Edge) BonusImport(read Sheets, phones customer.Phones, i *bonus.Importe
 		plan, bad, count, err := bonus.NewPlan(cells[0], rows, phones)
 		r.Note("rows", plan.Rows, "bad_rows", count)
 		if err != nil {
-			return nil, err
+			return nil, noted(err, note)
 		}
 		if count > 0 {
 			rows := "rows"
@@ -141,13 +146,45 @@ func (e *Edge) BonusImport(read Sheets, phones customer.Phones, i *bonus.Importe
 				Message: fmt.Sprintf("Nothing was imported: %d %s cannot be read. detail says why.", count, rows),
 			}
 		}
+		message := strings.TrimSpace(plan.Message() + " " + note)
+		if preview {
+			return Preview{Rows: plan.Rows, Customers: len(plan.Customers), Summary: plan.Summary(), Ignored: plan.Ignored, Message: message}, nil
+		}
 		started, err := i.Start(ctx, r.Account.ID, r.ID, name, plan)
 		if err != nil {
 			return nil, err
 		}
 		r.Note("import", started.ID, "parts", started.Parts)
-		return Imported{started.ID, bonus.Queued, plan.Rows, len(plan.Customers), plan.Ignored}, nil
+		return Imported{started.ID, bonus.Queued, plan.Rows, len(plan.Customers), plan.Ignored, message}, nil
 	})
+}
+
+// dryrun says whether a file is only to be checked. Whoever misspells it does not
+// mean to import.
+func dryrun(r *Request) (bool, error) {
+	v, asked := r.Query["dryrun"]
+	if !asked {
+		return false, nil
+	}
+	switch strings.ToLower(strings.TrimSpace(v)) {
+	case "false", "0":
+		return false, nil
+	case "true", "1", "":
+		r.Status = http.StatusOK
+		return true, nil
+	}
+	return false, fault.Bad("dryrun", "is neither true nor false")
+}
+
+// noted adds which worksheet was read to an error about a table.
+func noted(err error, note string) error {
+	f := fault.As(err)
+	if note == "" || f.Kind != fault.Invalid {
+		return err
+	}
+	told := *f
+	told.Message += ". " + strings.TrimSuffix(note, ".") // of a member: the end comes with the answer
+	return &told
 }
 
 // Imported is the answer to a file of bonus checks.
@@ -157,6 +194,18 @@ type Imported struct {
 	Rows      int         `json:"rows"`
 	Customers int         `json:"customers"`
 	Ignored   []string    `json:"ignored_columns,omitempty"` // by their headings
+	// Message says what may not be as it was meant: a column of dates that is not
+	// used, and worksheets that are not read.
+	Message string `json:"message,omitempty"`
+}
+
+// Preview is the answer to a file of bonus checks that is only to be checked.
+type Preview struct {
+	Rows      int `json:"rows"`
+	Customers int `json:"customers"`
+	bonus.Summary
+	Ignored []string `json:"ignored_columns,omitempty"`
+	Message string   `json:"message,omitempty"` // as in Imported
 }
 
 // BonusImportStatus answers GET /bonuschecks/imports/{importid}, and without an
@@ -218,6 +267,6 @@ func upload(r *Request) (file []byte, name string, err error) {
 }
 
 // Sheets reads a file of rows: the number of each line that is not empty, as a
-// spreadsheet counts, and its cells. The first is the headings. Its errors are
-// fault.Invalid and fault.TooLarge.
-type Sheets func(body []byte) (lines []int, cells [][]string, err error)
+// spreadsheet counts, and its cells. The first is the headings. note says which
+// worksheet of several it is. Its errors are fault.Invalid and fault.TooLarge.
+type Sheets func(body []byte) (lines []int, cells [][]string, note string, err error)

@@ -61,6 +61,9 @@ type Request struct {
 	// the request has none.
 	ContentType, Disposition string
 	Log                      *slog.Logger
+	// Status is what an operation sets of an answer that is no error, if it is not
+	// the option's.
+	Status int
 
 	note  []any  // what the operation adds to its log line
 	token string // the shop's API key
@@ -104,8 +107,8 @@ func (e *Edge) handler(name string, o option, op Operation) lambda.Handler {
 			value, err = e.run(ctx, o, op, r, in)
 		}()
 		out = answer(value, err, e.Now())
-		if err == nil && o.status != 0 {
-			out.StatusCode = o.status
+		if status := cmp.Or(r.Status, o.status); err == nil && status != 0 {
+			out.StatusCode = status
 		}
 		e.log(ctx, r, out.StatusCode, err, time.Since(start))
 		return out, nil

@@ -6,6 +6,8 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io"
+	"net/http"
 	"os"
 
 	"github.com/aws/aws-lambda-go/lambda"
@@ -30,6 +32,8 @@ func main() {
 			return nil, errors.New(e.Text)
 		case "panic":
 			panic(e.Text)
+		case "fetch":
+			return fetch(os.Getenv("FETCH"))
 		case "exit":
 			os.Exit(4)
 		}
@@ -39,4 +43,15 @@ func main() {
 		}
 		return map[string]any{"statusCode": 200, "body": string(body)}, nil
 	})
+}
+
+// fetch returns what a server answers.
+func fetch(url string) (string, error) {
+	res, err := http.Get(url)
+	if err != nil {
+		return "", err
+	}
+	defer res.Body.Close()
+	text, err := io.ReadAll(res.Body)
+	return string(text), err
 }

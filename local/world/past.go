@@ -1,4 +1,4 @@
-package main
+package world
 
 import (
 	"context"
@@ -24,7 +24,7 @@ import (
 
 // past stores what other functions have left behind, for those that can do
 // little without it. The others begin with empty tables.
-func (w *world) past(ctx context.Context, d *deployment.Deployment, f template.Function) error {
+func (w *World) past(ctx context.Context, d *deployment.Deployment, f template.Function) error {
 	table := func(variable string) (string, error) {
 		name, err := f.Environment[variable].Resolve(d.Resolve)
 		if err != nil {

@@ -1,4 +1,8 @@
-package main
+// Package world makes what a function finds when a sample event of events/ reaches
+// it: tables and queues of its own at an AWS emulator, with what other functions
+// have left behind, and a seeded stand-in for Rule whose clock stands still, so that
+// replies can be compared with golden files.
+package world
 
 import (
 	"context"
@@ -23,22 +27,23 @@ const alias = "alias/sitoo-rule-smoke"
 // now is the Rule stand-in's clock: replies that show it stay the same.
 var now = time.Date(2026, time.June, 1, 12, 0, 0, 0, time.UTC)
 
-// world makes fresh state for functions at an AWS emulator.
-type world struct {
+// World makes fresh state for functions at an AWS emulator.
+type World struct {
 	template *template.Template
 	cfg      aws.Config
 	run      string // tells this run's tables and queues from another's
 }
 
-// newWorld checks that the emulator is there.
-func newWorld(ctx context.Context, t *template.Template, getenv func(string) string) (*world, error) {
+// New returns the world at the emulator that AWS_ENDPOINT_URL names, and checks
+// that it is there.
+func New(ctx context.Context, t *template.Template, getenv func(string) string) (*World, error) {
 	endpoint := getenv("AWS_ENDPOINT_URL")
 	if endpoint == "" {
 		return nil, errors.New("AWS_ENDPOINT_URL is not set; it names the AWS emulator that the functions speak to (make smoke starts one)")
 	}
 	random := make([]byte, 4)
 	_, _ = rand.Read(random) // never fails
-	w := &world{
+	w := &World{
 		template: t,
 		run:      hex.EncodeToString(random),
 		cfg: aws.Config{
@@ -54,9 +59,10 @@ func newWorld(ctx context.Context, t *template.Template, getenv func(string) str
 	return w, nil
 }
 
-// open is the opener of a run: new tables and queues with the function's past in
-// them, and a seeded Rule stand-in on a free port.
-func (w *world) open(ctx context.Context, f template.Function) (env []string, closeState func(), err error) {
+// Open makes a world of its own for one function: new tables and queues with the
+// function's past in them, and a seeded Rule stand-in on a free port. It returns
+// the environment that leads the function there, as key=value, and what ends it.
+func (w *World) Open(ctx context.Context, f template.Function) (env []string, closeState func(), err error) {
 	d, err := deployment.Make(ctx, w.cfg, w.template, "smoke-"+w.run+"-"+f.ID+"-", alias)
 	if err != nil {
 		return nil, nil, err

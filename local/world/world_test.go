@@ -1,23 +1,19 @@
-package main
+package world_test
 
 import (
-	"encoding/json"
 	"os"
 	"path/filepath"
 	"slices"
 	"strings"
 	"testing"
 
-	"github.com/google/go-cmp/cmp"
-
 	"sitoo-rule/local/contract"
-	"sitoo-rule/local/runtimeapi"
 	"sitoo-rule/local/template"
+	"sitoo-rule/local/world"
 )
 
-// TestWorld makes the state of every declared function at the emulator, when
-// there is one, and reads the environment through a function that was started
-// with it.
+// Every declared function finds a world at the emulator, when there is one, that
+// it shares with no other.
 func TestWorld(t *testing.T) {
 	t.Parallel()
 	if _, ok := contract.Emulator(t); !ok {
@@ -27,13 +23,13 @@ func TestWorld(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	w, err := newWorld(t.Context(), declared, os.Getenv)
+	w, err := world.New(t.Context(), declared, os.Getenv)
 	if err != nil {
 		t.Fatal(err)
 	}
 	seen := map[string]string{}
 	for _, f := range declared.Functions {
-		env, closeState, err := w.open(t.Context(), f)
+		env, closeState, err := w.Open(t.Context(), f)
 		if err != nil {
 			t.Errorf("%s: %v", f.ID, err)
 			continue
@@ -59,24 +55,6 @@ func TestWorld(t *testing.T) {
 				}
 				seen[env[i]] = f.ID
 			}
-		}
-		p, err := runtimeapi.Start(t.Context(), runtimeapi.Options{Path: bootstrap, Name: f.ID, Env: append(env, "GREETING=hello")})
-		if err != nil {
-			t.Fatal(err)
-		}
-		res, err := p.Invoke(t.Context(), []byte(`{"text":"a"}`))
-		if err != nil {
-			t.Fatal(err)
-		}
-		var got, want any
-		if json.Unmarshal(res.Payload, &got) != nil || json.Unmarshal([]byte(echoed), &want) != nil {
-			t.Fatalf("reply %s", res.Payload)
-		}
-		if diff := cmp.Diff(want, got); diff != "" {
-			t.Errorf("%s: reply (-want +got):\n%s", f.ID, diff)
-		}
-		if err := p.Close(); err != nil {
-			t.Errorf("close: %v", err)
 		}
 		closeState()
 	}
