@@ -125,10 +125,11 @@ test-deployed: host-build $(EMULATOR)/.installed ## Deploy the real template int
 	SITOO_RULE_DEPLOYED=1 .ci/with-emulator go test ./local/deploy -count=1
 
 .PHONY: deploy
-deploy: ## Build and deploy (STAGE=dev or prod); needs AWS credentials
+deploy: ## Build and deploy (STAGE=dev or prod; prod asks who is mailed, or ALARM_EMAIL=); needs AWS credentials
 	@case "$(STAGE)" in dev|prod) ;; *) echo "STAGE is dev or prod, not $(STAGE)" >&2; exit 1;; esac
 	$(MAKE) build ARCH=arm64 TARGET_OS=linux BUILD_DIR=.aws-sam/build
-	$(SAM) deploy --config-env $(STAGE)
+	@config=samconfig.toml; if [ "$(STAGE)" = prod ]; then config=$$(.ci/alarm-email); fi; \
+	$(SAM) deploy --config-file "$$PWD/$$config" --config-env $(STAGE)
 
 ## With Docker
 
@@ -186,7 +187,7 @@ venv: $(VENV)/.installed ## Set up .venv with the Python tools (sam, cfn-lint)
 $(VENV)/.installed: .ci/requirements.txt
 	$(require-python)
 	$(PYTHON) -m venv $(VENV)
-	$(VENV)/bin/pip install --quiet --disable-pip-version-check --requirement .ci/requirements.txt
+	$(VENV)/bin/pip install --quiet --disable-pip-version-check --require-hashes --requirement .ci/requirements.txt
 	@touch $@
 
 .PHONY: emulator

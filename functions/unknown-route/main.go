@@ -6,5 +6,5 @@ import (
 )
 
 func main() {
-	app.Start(app.UnknownRoute)
+	app.Start(app.UnknownRoute, app.WithKnownKeys)
 }

@@ -464,6 +464,39 @@ func People(t *testing.T, open func(t *testing.T) history.People) {
 		}
 		return m
 	}
+	t.Run("the lists of a job's run are forgotten together, and no others", func(t *testing.T) {
+		t.Parallel()
+		s, account, job := open(t), newID(), newID()
+		list := func(job string, run, n int) string { return fmt.Sprint(history.ListsOf(job, run), n) }
+		names := []string{list(job, 1, 1), list(job, 1, 2), list(job, 2, 1), list(job, 11, 1), list(newID(), 1, 1)}
+		for _, name := range names {
+			for i := range 3 {
+				add(t, s, account, name, map[history.Digest]int64{{byte(i)}: 7, {200, byte(i)}: 8})
+			}
+			if err := s.AddContacts(t.Context(), account, name, map[int64][]byte{7: {1}, 300: {2}}); err != nil {
+				t.Fatal(err)
+			}
+		}
+		for range 2 { // may be repeated
+			if err := s.Forget(t.Context(), account, job, 1); err != nil {
+				t.Fatal(err)
+			}
+		}
+		for i, name := range names {
+			found, err := s.Find(t.Context(), account, name, []history.Digest{{0}, {1}, {200, 2}})
+			if err != nil {
+				t.Fatal(err)
+			}
+			sealed, err := s.FindContacts(t.Context(), account, name, []int64{7, 300})
+			if err != nil {
+				t.Fatal(err)
+			}
+			if want := i >= 2; (len(found) == 3) != want || (len(sealed) == 2) != want || !want && len(found)+len(sealed) > 0 {
+				t.Errorf("list %s: %d and %d are there; want it kept %v", name, len(found), len(sealed), want)
+			}
+		}
+	})
+
 	addContacts := func(t *testing.T, s history.People, account, list string, m map[int64][]byte) {
 		t.Helper()
 		if err := s.AddContacts(t.Context(), account, list, m); err != nil {

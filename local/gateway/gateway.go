@@ -49,6 +49,9 @@ type Config struct {
 	Stage string
 	// NewID returns a new request id; nil takes random UUIDs.
 	NewID func() string
+	// Throttle, the clock that the template's limits go by. Nil has no limits: a
+	// test may ask faster than a till.
+	Throttle func() time.Time
 }
 
 // New returns the handler that serves every route of the template. Requests for
@@ -79,6 +82,9 @@ func New(c Config) http.Handler {
 	if g.newID == nil {
 		g.newID = newID
 	}
+	if c.Throttle != nil {
+		g.throttle = &throttle{limits: c.Template.Throttles, now: c.Throttle, buckets: map[string]*bucket{}}
+	}
 	return g
 }
 
@@ -91,6 +97,7 @@ type gateway struct {
 	functions map[string]template.Function // by logical id
 	responses map[string]template.GatewayResponse
 	binary    []string
+	throttle  *throttle
 }
 
 // exchange is one request on its way through.
@@ -117,6 +124,7 @@ func (g *gateway) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		slog.Int("status", status),
 		slog.Float64("duration_ms", float64(time.Since(x.start).Microseconds())/1000),
 		slog.String("request_id", x.requestID),
+		slog.String("source_ip", sourceIP(r)),
 	}
 	level := slog.LevelInfo
 	if fault != nil {
@@ -139,6 +147,9 @@ func (g *gateway) exchange(r *http.Request, x *exchange) (*response, *fault) {
 	var found bool
 	if x.match, found = g.routes.find(r.Method, r.URL.EscapedPath()); !found {
 		return nil, &fault{missingToken, errors.New("no route")}
+	}
+	if !g.throttle.allow(r.Method, x.match.path) {
+		return nil, &fault{throttled, errors.New("the route's limit is reached")}
 	}
 	x.function, found = g.functions[x.match.function]
 	if !found {

@@ -517,8 +517,8 @@ func TestAccessLog(t *testing.T) {
 		})
 		do(h, "GET", "/sitoo/contacts/4711?key=secret", nil)
 		do(h, "GET", "/nowhere/4711?key=secret", nil)
-		want := `{"level":"INFO","msg":"request","method":"GET","resource":"/sitoo/contacts/{contactid}","status":201,"duration_ms":1.5,"request_id":"id-1"}
-{"level":"WARN","msg":"request","method":"GET","resource":"","status":403,"duration_ms":0,"request_id":"id-4","fault":"MISSING_AUTHENTICATION_TOKEN","cause":"no route"}
+		want := `{"level":"INFO","msg":"request","method":"GET","resource":"/sitoo/contacts/{contactid}","status":201,"duration_ms":1.5,"request_id":"id-1","source_ip":"192.0.2.1"}
+{"level":"WARN","msg":"request","method":"GET","resource":"","status":403,"duration_ms":0,"request_id":"id-4","source_ip":"192.0.2.1","fault":"MISSING_AUTHENTICATION_TOKEN","cause":"no route"}
 `
 		if diff := cmp.Diff(want, log.String()); diff != "" {
 			t.Errorf("log (-want +got):\n%s", diff)

@@ -25,6 +25,8 @@ type Accounts struct {
 	aliases  map[string]string
 	shops    map[account.Shop]string
 	refused  map[string]time.Time
+
+	strangers map[int64][]string // tickets by their minute
 }
 
 var _ account.Store = (*Accounts)(nil)

@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"maps"
 	"slices"
+	"strings"
 
 	"sitoo-rule/shared/fault"
 	"sitoo-rule/shared/history"
@@ -38,6 +39,8 @@ type History struct {
 	parts  map[runKey]map[string][]byte
 	people map[listKey]map[history.Digest]int64
 	known  map[listKey]map[int64][]byte
+
+	begun begun
 }
 
 type (
@@ -261,6 +264,17 @@ func (s *History) FindContacts(ctx context.Context, account, list string, ids []
 		return nil, k.wrap(err, "search contacts of")
 	}
 	return known, nil
+}
+
+// Forget deletes all lists of a job's run.
+func (s *History) Forget(ctx context.Context, account, job string, run int) error {
+	prefix := history.ListsOf(job, run)
+	of := func(k listKey) bool { return k.account == account && strings.HasPrefix(k.list, prefix) }
+	return listKey{account, prefix}.wrap(s.do(ctx, s.Fail, "Forget", func() error {
+		maps.DeleteFunc(s.people, func(k listKey, _ map[history.Digest]int64) bool { return of(k) })
+		maps.DeleteFunc(s.known, func(k listKey, _ map[int64][]byte) bool { return of(k) })
+		return nil
+	}), "forget")
 }
 
 func (k jobKey) wrap(err error, doing string) error {

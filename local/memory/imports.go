@@ -21,6 +21,8 @@ type Imports struct {
 	core
 	imports map[importKey]bonus.Import
 	parts   map[importKey]map[int]bonus.Part
+
+	begun begun
 }
 
 type importKey struct{ account, id string }

@@ -17,7 +17,19 @@ import (
 	"sitoo-rule/shared/customer"
 	"sitoo-rule/shared/history"
 	"sitoo-rule/shared/order"
+	"sitoo-rule/shared/worker"
 )
+
+func TestBegun(t *testing.T) {
+	t.Parallel()
+	contract.Begun(t, func(*testing.T) worker.Begun { return new(memory.History) })
+	contract.Begun(t, func(*testing.T) worker.Begun { return new(memory.Imports) })
+}
+
+func TestStrangers(t *testing.T) {
+	t.Parallel()
+	contract.Strangers(t, func(*testing.T) account.StrangerCount { return new(memory.Accounts) })
+}
 
 func TestAccounts(t *testing.T) {
 	t.Parallel()

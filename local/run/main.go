@@ -85,7 +85,7 @@ func run(ctx context.Context, getenv func(string) string, out, logs io.Writer) e
 		say("Sitoo              %s", sitooURL)
 	}
 
-	o := stack.Options{Template: t, RuleURL: ruleURL, Log: log, SitooAnyHost: true}
+	o := stack.Options{Template: t, RuleURL: ruleURL, Log: log, SitooAnyHost: true, Throttle: time.Now}
 	c, err := start(ctx, o, sitooURL, getenv, logs, say)
 	if err != nil {
 		return err

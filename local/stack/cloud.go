@@ -38,7 +38,8 @@ func (s *Stack) inCloud(ctx context.Context, o Options) (func(id, attr string) (
 			has bool
 			add app.Part
 		}{
-			{c.AccountsTable != "", app.WithAccounts},
+			{c.AccountsTable != "" && c.SecretsKey != "", app.WithAccounts},
+			{c.AccountsTable != "" && c.SecretsKey == "", app.WithKnownKeys},
 			{f.Name == "history-worker", app.WithPatience},
 			{c.LedgerTable != "", app.WithLedger},
 			{c.OrdersQueue != "", app.WithOrders},

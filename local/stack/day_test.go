@@ -663,6 +663,7 @@ func TestBadKeys(t *testing.T) {
 func TestUnknownRoute(t *testing.T) {
 	t.Parallel()
 	r := newRig(t, options{seeded: true})
+	r.want(r.call("GET", "/lookup_contacts?key=x", nil), 200) // the shop is known from here on
 	a := r.call("POST", "/contacts/255934461/redeem_something?who=kund.ett@example.com", map[string]any{
 		"bonus": []any{map[string]any{"id": "hemlig-1", "value": 12.5, "used": true, "x": nil}}, "invoice_address2": "hemlig-2",
 	})
@@ -671,8 +672,8 @@ func TestUnknownRoute(t *testing.T) {
 	}
 	line := r.logs.lines("unknown-route")[0]
 	want := map[string]any{
-		"method": "POST", "path": "/sitoo/contacts/?/redeem_something", "query": "who", "token": "bearer",
-		"body": "{bonus:[{id:string,used:bool,value:number,x:null}]x1,invoice_address2:string}",
+		"method": "POST", "path": "/sitoo/contacts/{text}/redeem_something", "query": "who", "token": "bearer",
+		"body": "{bonus:[{id:string,used:bool,value:number,x:null}]x1,{text}:string}",
 	}
 	for k, w := range want {
 		if line[k] != w {
@@ -687,8 +688,26 @@ func TestUnknownRoute(t *testing.T) {
 	// A wrong method on a known path gets there too.
 	r.want(r.call("DELETE", "/contacts", nil), 404)
 	r.want(r.call("GET", "", nil), 404)
-	if n := len(r.logs.lines("unknown-route")); n != 3 {
-		t.Errorf("%d lines, want 3", n)
+	// Of a caller with a key that no shop has, the log holds no word.
+	req, err := http.NewRequest("PATCH", r.api.URL+"/sitoo/written/by-a-stranger?spelt=out", strings.NewReader(`{"smuggled":{"words":["x"]}}`))
+	if err != nil {
+		t.Fatal(err)
+	}
+	req.Header.Set("Authorization", "Bearer a-key-of-nobody")
+	stranger, err := http.DefaultClient.Do(req)
+	if err != nil {
+		t.Fatal(err)
+	}
+	_ = stranger.Body.Close()
+	lines := r.logs.lines("unknown-route")
+	if n := len(lines); n != 4 || stranger.StatusCode != 404 {
+		t.Fatalf("%d lines and status %d, want 4 and 404", n, stranger.StatusCode)
+	}
+	want = map[string]any{"method": "PATCH", "path": "/{text}/{text}/{text}", "query": "{text}", "body": "{{text}:{{text}:[string]x1}}", "token": "bearer"}
+	for k, w := range want {
+		if lines[3][k] != w {
+			t.Errorf("of a stranger, logged %s: %v, want %v", k, lines[3][k], w)
+		}
 	}
 	// Outside the base path API Gateway answers, in the same form.
 	res, err := http.Get(r.api.URL + "/elsewhere")

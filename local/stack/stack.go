@@ -66,6 +66,8 @@ type Options struct {
 	Cloud *aws.Config
 	// Name goes before the names of what is made there, Prefix if empty.
 	Name string
+	// Throttle is the clock of the template's limits on requests; nil for none.
+	Throttle func() time.Time
 	// Change lets a test replace a function's parts before it is made.
 	Change func(function string, p *app.Parts)
 	// Wrap lets a test come between Lambda and a function.
@@ -140,7 +142,7 @@ func New(ctx context.Context, o Options) (*Stack, error) {
 			errs = append(errs, fmt.Errorf("template.yaml does not declare the function %s", name))
 		}
 	}
-	s.Gateway = gateway.New(gateway.Config{Template: o.Template, Invoke: s.Invoke, Log: o.Log})
+	s.Gateway = gateway.New(gateway.Config{Template: o.Template, Invoke: s.Invoke, Log: o.Log, Throttle: o.Throttle})
 	return s, errors.Join(errs...)
 }
 

@@ -111,6 +111,7 @@ func (p *parser) api(t *Template, api *node) {
 		}
 		t.BinaryMediaTypes = append(t.BinaryMediaTypes, s)
 	}
+	p.throttles(t, r)
 	responses := r.mapping("GatewayResponses")
 	if responses == nil {
 		return
@@ -138,6 +139,27 @@ func (p *parser) api(t *Template, api *node) {
 		}
 		t.GatewayResponses[name] = resp
 	}
+}
+
+// throttles reads the method settings. API Gateway takes 10,000 requests a second
+// of an account, and 5000 at once.
+func (p *parser) throttles(t *Template, api resource) {
+	for i, n := range api.list("MethodSettings") {
+		where := fmt.Sprintf("%s.MethodSettings[%d]", api.where, i)
+		m := resource{p: p, id: api.id, where: where, props: p.follow(where, n)}
+		path := m.required("ResourcePath")
+		if path != "/*" { // API Gateway wants ~1 for the slashes after the first
+			path = strings.ReplaceAll(strings.TrimPrefix(path, "/"), "~1", "/")
+		}
+		th := Throttle{
+			Method: strings.ToUpper(m.required("HttpMethod")), Path: path,
+			Rate: m.number("ThrottlingRateLimit", 0, 1, 10_000), Burst: m.number("ThrottlingBurstLimit", 0, 1, 5000),
+		}
+		if th.Rate > 0 && th.Burst > 0 {
+			t.Throttles = append(t.Throttles, th)
+		}
+	}
+	slices.SortStableFunc(t.Throttles, func(a, b Throttle) int { return cmp.Compare(len(a.Path), len(b.Path)) })
 }
 
 func (p *parser) function(t *Template, r, defaults resource) {

@@ -34,6 +34,8 @@ type Template struct {
 	Functions        []Function
 	Routes           []Route
 	GatewayResponses map[string]GatewayResponse
+	// Throttles are the limits of the routes, those for every route first.
+	Throttles []Throttle
 	// BinaryMediaTypes are the media types whose bodies reach functions as
 	// base64, such as image/png or */*.
 	BinaryMediaTypes []string
@@ -59,6 +61,15 @@ type Route struct {
 }
 
 // GatewayResponse replaces what API Gateway answers for one kind of fault.
+// Throttle is how many requests a route takes: Rate a second in the long run, and
+// Burst at once on top.
+type Throttle struct {
+	Method string // "*" for all
+	Path   string // "/*" for all
+	Rate   int
+	Burst  int
+}
+
 type GatewayResponse struct {
 	// Status is the HTTP status, 0 to keep the fault's own.
 	Status int

@@ -3,6 +3,7 @@ package templatetest_test
 import (
 	"encoding/json"
 	"regexp"
+	"slices"
 	"strings"
 	"testing"
 
@@ -36,6 +37,10 @@ var gatewayResponses = map[string]int{
 	"WAF_FILTERED":                   403,
 }
 
+// sendAgain are the answers to what was right and came too often, or looked like
+// an attack: Sitoo sends again what is answered with 503.
+var sendAgain = map[string]bool{"THROTTLED": true, "QUOTA_EXCEEDED": true, "WAF_FILTERED": true}
+
 func TestGatewayResponses(t *testing.T) {
 	t.Parallel()
 	top := load(t)
@@ -62,6 +67,11 @@ func TestGatewayResponses(t *testing.T) {
 			if status != 503 {
 				t.Errorf("%s: status %v, want 503: Sitoo drops events for good on other errors", name, body["StatusCode"])
 			}
+		case sendAgain[name]:
+			after := textAt(body, "ResponseParameters", "Headers", "Retry-After")
+			if status != 503 || !regexp.MustCompile(`^'[1-9][0-9]*'$`).MatchString(after) {
+				t.Errorf("%s: status %v and Retry-After %q, want 503 and seconds in quotation marks: what was turned away is sent again", name, body["StatusCode"], after)
+			}
 		case status < 400 || status > 499:
 			t.Errorf("%s: status %v, want a 4xx", name, body["StatusCode"])
 		}
@@ -81,7 +91,7 @@ func TestGatewayResponses(t *testing.T) {
 		}
 	}
 	for name, want := range map[string]int{
-		"MISSING_AUTHENTICATION_TOKEN": 404, "REQUEST_TOO_LARGE": 413, "THROTTLED": 429, "QUOTA_EXCEEDED": 429,
+		"MISSING_AUTHENTICATION_TOKEN": 404, "REQUEST_TOO_LARGE": 413,
 	} {
 		if got := number(top, at(declared, name, "StatusCode")); got != want {
 			t.Errorf("%s: status %d, want %d", name, got, want)
@@ -99,10 +109,11 @@ func TestAccessLog(t *testing.T) {
 		t.Fatalf("access log format %q: %v", format, err)
 	}
 	// Nothing else: the path and the query string hold search keys, contact
-	// ids and perhaps the token, an error message the Authorization header,
-	// the identity an address.
+	// ids and perhaps the token, an error message the Authorization header. The
+	// address that a request came from tells one who floods the API from a till.
 	allowed := map[string]bool{
-		"$context.requestId": true, "$context.requestTimeEpoch": true, "$context.httpMethod": true,
+		"$context.identity.sourceIp": true,
+		"$context.requestId":         true, "$context.requestTimeEpoch": true, "$context.httpMethod": true,
 		"$context.resourcePath": true, "$context.status": true, "$context.responseLatency": true,
 		"$context.responseLength": true, "$context.error.responseType": true, "$context.integration.requestId": true,
 		"$context.integration.status": true, "$context.integration.latency": true, "$context.integration.error": true,
@@ -115,7 +126,7 @@ func TestAccessLog(t *testing.T) {
 	}
 	for _, v := range []string{
 		"$context.requestId", "$context.httpMethod", "$context.resourcePath", "$context.status",
-		"$context.responseLatency", "$context.integration.error",
+		"$context.responseLatency", "$context.integration.error", "$context.identity.sourceIp",
 	} {
 		if allowed[v] {
 			t.Errorf("access log: %s is missing", v)
@@ -162,18 +173,47 @@ func TestApi(t *testing.T) {
 		t.Errorf("binary media types (-want +got):\n%s", diff)
 	}
 	settings := listAt(api, "MethodSettings")
-	if len(settings) != 1 {
-		t.Fatalf("%d method settings, want one for every route", len(settings))
-	}
-	if s := settings[0]; at(s, "ResourcePath") != "/*" || at(s, "HttpMethod") != "*" {
-		t.Errorf("method settings for %v %v, want every route", at(s, "HttpMethod"), at(s, "ResourcePath"))
-	}
-	for _, name := range []string{"ThrottlingRateLimit", "ThrottlingBurstLimit"} {
-		if number(top, at(settings[0], name)) < 1 {
-			t.Errorf("%s is not set", name)
+	limits := map[string][2]int{}
+	for _, m := range settings {
+		route := textAt(m, "HttpMethod") + " " + strings.ReplaceAll(strings.TrimPrefix(textAt(m, "ResourcePath"), "/"), "~1", "/")
+		limits[route] = [2]int{number(top, at(m, "ThrottlingRateLimit")), number(top, at(m, "ThrottlingBurstLimit"))}
+		if at(m, "DataTraceEnabled") != false || at(m, "LoggingLevel") != "OFF" {
+			t.Errorf("%s: execution logs are on: they hold whole requests", route)
 		}
 	}
-	if at(settings[0], "DataTraceEnabled") != false || at(settings[0], "LoggingLevel") != "OFF" {
-		t.Errorf("execution logs are on: they hold whole requests")
+	every, orders := limits["* *"], limits["POST /sitoo/transactions"]
+	if every[0] < 1 || every[1] < 1 || orders[0] <= every[0] || orders[1] <= every[1] {
+		t.Errorf("limits %v, want some for every route, and higher ones for orders", limits)
+	}
+	// What Sitoo brings and would send again is not kept out by a flood elsewhere.
+	for route := range limits {
+		if route != "* *" && !slices.ContainsFunc(events(t, top), func(e event) bool { return textAt(e.body, "Method")+" "+textAt(e.body, "Path") == route }) {
+			t.Errorf("%s has a limit and is no route", route)
+		}
+	}
+}
+
+// TestDomain: an operator's own host name leads to the API, over TLS 1.2 at the
+// least, only where it is asked for, and with a certificate.
+func TestDomain(t *testing.T) {
+	t.Parallel()
+	top := load(t)
+	for _, d := range resources(t, top, "AWS::ApiGateway::DomainName") {
+		if d.body["Condition"] != "HasDomain" || d.at("SecurityPolicy") != "TLS_1_2" || target(d.at("RegionalCertificateArn")) != "DomainCertificateArn" {
+			t.Errorf("%s: %v, want it under its condition, with TLS 1.2 and the certificate", d.id, d.body)
+		}
+	}
+	for _, m := range resources(t, top, "AWS::ApiGateway::BasePathMapping") {
+		if m.body["Condition"] != "HasDomain" || target(m.at("RestApiId")) != "ServerlessRestApi" || m.at("BasePath") != nil {
+			t.Errorf("%s: %v, want the whole API, without a path of its own", m.id, m.body)
+		}
+	}
+	if rule := at(top, "Rules", "DomainHasCertificate", "Assertions"); rule == nil {
+		t.Error("a name without a certificate is not refused")
+	}
+	for _, name := range []string{"DomainName", "DomainCertificateArn", "DomainZoneId"} {
+		if got := at(top, "Parameters", name, "Default"); got != "" {
+			t.Errorf("%s is %v by default, want nothing", name, got)
+		}
 	}
 }

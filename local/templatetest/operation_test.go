@@ -16,10 +16,10 @@ import (
 // has acted, or a large import or backfill is through. In the composite they
 // would keep everything else from being mailed.
 var mailsItself = []string{
-	"BackfillDeadLettersOld", "BackfillPutAside", "BackfillWait",
-	"BonusDeadLettersOld", "BonusPutAside", "DeadLettersOld",
+	"ApiClientErrors", "BackfillDeadLettersOld", "BackfillPutAside", "BackfillWait",
+	"BonusDeadLettersOld", "BonusInFlight", "BonusPutAside", "DeadLettersOld",
 	"HistoryDeadLettersOld", "HistoryPutAside", "HistoryWait",
-	"ImportsDeadLettersOld", "ImportsPutAside", "ImportsWait", "OrdersPutAside",
+	"ImportsDeadLettersOld", "ImportsPutAside", "ImportsWait", "OrdersInFlight", "OrdersPutAside",
 }
 
 // maxChildren is how many alarms the rule of a composite one may name (quotas of
@@ -47,9 +47,12 @@ func TestAlarms(t *testing.T) {
 		want = append(want, alarm{"AWS/SQS", "ApproximateAgeOfOldestMessage", q.id})
 		if dead := textAt(q.body, "Properties", "RedrivePolicy", "deadLetterTargetArn", "Fn::GetAtt"); dead != "" {
 			want = append(want, alarm{"AWS/SQS", "ApproximateNumberOfMessagesVisible", strings.TrimSuffix(dead, ".Arn")})
+			if q.at("FifoQueue") != true { // SQS hands out no more when too many wait for their next try
+				want = append(want, alarm{"AWS/SQS", "ApproximateNumberOfMessagesNotVisible", q.id})
+			}
 		}
 	}
-	want = append(want, alarm{"AWS/ApiGateway", "5XXError", "AWS::StackName"})
+	want = append(want, alarm{"AWS/ApiGateway", "5XXError", "AWS::StackName"}, alarm{"AWS/ApiGateway", "4XXError", "AWS::StackName"})
 	for _, f := range resources(t, top, "AWS::Logs::MetricFilter") {
 		for _, m := range listAt(f.body, "Properties", "MetricTransformations") {
 			want = append(want, alarm{target(at(m, "MetricNamespace")), textAt(m, "MetricName"), ""})
@@ -63,15 +66,19 @@ func TestAlarms(t *testing.T) {
 	}
 	var rolled, alone []string
 	for _, a := range resources(t, top, "AWS::CloudWatch::Alarm") {
+		metric := objectAt(a.body, "Properties")
+		if several := listAt(metric, "Metrics"); len(several) > 0 { // the first is what the alarm is about
+			metric = objectAt(several[0], "MetricStat", "Metric")
+		}
 		of := "" // a metric of ours has no dimensions
-		if dimensions := listAt(a.body, "Properties", "Dimensions"); len(dimensions) > 0 {
+		if dimensions := listAt(metric, "Dimensions"); len(dimensions) > 0 {
 			of = target(at(dimensions[0], "Value"))
 		}
-		namespace := textAt(a.body, "Properties", "Namespace")
+		namespace := textAt(metric, "Namespace")
 		if namespace == "" {
-			namespace = target(a.at("Namespace"))
+			namespace = target(metric["Namespace"])
 		}
-		got = append(got, alarm{namespace, textAt(a.body, "Properties", "MetricName"), of})
+		got = append(got, alarm{namespace, textAt(metric, "MetricName"), of})
 		if a.at("AlarmActions") == nil {
 			rolled = append(rolled, `ALARM("${`+a.id+`}")`)
 		} else {
@@ -151,6 +158,8 @@ func TestRetried(t *testing.T) {
 		"OrderWorkerLogs":          fmt.Sprintf(`{ ($.outcome = "again") && ($.waited_ms > %d) }`, 1000*limit),
 		"BonuscheckSyncWorkerLogs": `{ ($.outcome = "again") && ($.receives > 6) }`,
 	}
+	// What the gateway turned away is in its log alone.
+	throttled := `{ ($.gatewayResponse = "THROTTLED") && ($.resourcePath = "/sitoo/transactions") }`
 	for _, e := range events(t, top) {
 		fifo := at(top, "Resources", target(e.body["Queue"]), "Properties", "FifoQueue") == true
 		if _, counted := want[e.function.id+"Logs"]; e.kind == "SQS" && counted == fifo {
@@ -159,6 +168,12 @@ func TestRetried(t *testing.T) {
 	}
 	got := map[string]any{}
 	for _, f := range resources(t, top, "AWS::Logs::MetricFilter") {
+		if target(f.at("LogGroupName")) == "ApiAccessLogs" {
+			if f.at("FilterPattern") != throttled {
+				t.Errorf("%s counts %v, want %s", f.id, f.at("FilterPattern"), throttled)
+			}
+			continue
+		}
 		got[target(f.at("LogGroupName"))] = f.at("FilterPattern")
 		for _, m := range listAt(f.body, "Properties", "MetricTransformations") {
 			lookBack(t, top, textAt(m, "MetricName"))
@@ -297,6 +312,9 @@ func TestOutputs(t *testing.T) {
 	url := textAt(top, "Outputs", "SitooApiUrl", "Value", "Fn::Sub")
 	if !strings.HasPrefix(url, "https://") || !strings.HasSuffix(url, "/sitoo") {
 		t.Errorf("SitooApiUrl is %q, want an address that ends in /sitoo", url)
+	}
+	if got := textAt(top, "Outputs", "DomainApiUrl", "Value", "Fn::Sub"); got != "https://${DomainName}/sitoo" {
+		t.Errorf("DomainApiUrl is %q, want the API below the operator's own name", got)
 	}
 	want := map[string]string{}
 	for _, table := range resources(t, top, "AWS::DynamoDB::Table") {

@@ -148,11 +148,12 @@ func TestTables(t *testing.T) {
 		"ImportsTable":  {"import S HASH", "part N RANGE"},
 		"HistoryTable":  {"account S HASH", "item S RANGE"},
 	}
-	// A line of the ledger, or a book of bonus checks, that was deleted would let
-	// the same thing happen twice.
+	// The adapters say how long an item is kept: a line of the ledger, or a book of
+	// bonus checks, that was deleted too early would let the same thing happen twice.
 	expires := object{"AttributeName": "expires", "Enabled": true}
-	wantTTL := map[string]object{
-		"AccountsTable": expires, "LedgerTable": nil, "BonusTable": nil, "ConsentsTable": expires, "ImportsTable": expires, "HistoryTable": expires,
+	wantTTL := map[string]object{}
+	for table := range wantKeys {
+		wantTTL[table] = expires
 	}
 	gotTTL := map[string]object{}
 	gotKeys := map[string][]string{}
@@ -217,6 +218,23 @@ func kept(t *testing.T, r resource) {
 		if got := r.body[name]; got != want {
 			t.Errorf("%s: %s %v, want %s", r.id, name, got, want)
 		}
+	}
+}
+
+// TestRetention: whatever keeps, or reads, what is forgotten some day goes by the
+// same number of months, and so does the backfill that must not reach beyond it.
+func TestRetention(t *testing.T) {
+	t.Parallel()
+	top := load(t)
+	for _, f := range functions(t, top) {
+		env := environment(top, f)
+		want := env["LEDGER_TABLE"] != nil || env["BONUS_TABLE"] != nil || f.id == "BackfillWorker"
+		if got := target(env["RETENTION_MONTHS"]) == "RetentionMonths"; got != want {
+			t.Errorf("%s: RETENTION_MONTHS %v, want it there: %v", f.id, env["RETENTION_MONTHS"], want)
+		}
+	}
+	if got := number(top, at(top, "Parameters", "RetentionMonths", "Default")); got != 36 {
+		t.Errorf("%d months by default, want 36", got)
 	}
 }
 

@@ -34,6 +34,8 @@ type Directory struct {
 	Verify func(ctx context.Context, key string) error
 	Now    func() time.Time
 	Log    *slog.Logger
+	// Strangers bounds how many unknown keys are shown to Rule; nil for no bound.
+	Strangers *Strangers
 
 	mu      sync.Mutex
 	known   map[string]known     // by the account's id
@@ -77,6 +79,9 @@ func (d *Directory) Accepted(ctx context.Context, token string) (Account, error)
 	if d.refusedLately(id) {
 		return Account{}, errRefused
 	}
+	if err := d.Strangers.UsedUp(); err != nil {
+		return Account{}, err
+	}
 	until, err := d.Store.Refused(ctx, id)
 	if err != nil {
 		return Account{}, fmt.Errorf("look up refused keys: %w", err)
@@ -85,7 +90,7 @@ func (d *Directory) Accepted(ctx context.Context, token string) (Account, error)
 		d.rememberRefused(id, until)
 		return Account{}, errRefused
 	}
-	if err := d.Verify(ctx, token); err != nil {
+	if err := d.Strangers.Ask(ctx, token, d.Verify); err != nil {
 		if fault.KindOf(err) == fault.Unauthorized {
 			d.Refuse(ctx, id)
 			return Account{}, &fault.Error{Kind: fault.Unauthorized, Message: errRefused.Message, Err: err}

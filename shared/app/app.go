@@ -38,7 +38,7 @@ type Parts struct {
 	Syncs       worker.Sender // of messages that complete in Rule what a till was told
 	SyncsDelay  worker.Delayer
 	Consents    customer.Answers
-	Imports     bonus.Imports
+	Imports     Imports
 	ImportParts worker.Sender
 
 	ImportPartsDelay worker.Delayer
@@ -62,20 +62,31 @@ type Parts struct {
 	Jitter               func(n time.Duration) time.Duration
 	Claims               int
 	PartSize, PartsAhead int
+	// Retention is how far back a backfill may reach, see history.Backfill.
+	Retention order.Retention
 }
 
 // History is where jobs are kept, and who is in Rule while they run.
 type History interface {
 	history.Jobs
 	history.People
+	worker.Begun
+}
+
+// Imports is where the progress of imports is kept.
+type Imports interface {
+	bonus.Imports
+	worker.Begun
 }
 
 // Function makes a function's handler of its parts.
 type Function func(Parts) lambda.Handler
 
 func (p Parts) directory() *account.Directory {
+	strangers, _ := p.Accounts.(account.StrangerCount)
 	return &account.Directory{
-		Store: p.Accounts, Sealer: p.Sealer, Now: p.Now, Log: p.Log,
+		Strangers: &account.Strangers{Count: strangers, Now: p.Now, Log: p.Log},
+		Store:     p.Accounts, Sealer: p.Sealer, Now: p.Now, Log: p.Log,
 		Verify: func(ctx context.Context, key string) error { return p.Rule.Session(key, time.Time{}, nil).Verify(ctx) },
 	}
 }
@@ -133,8 +144,11 @@ func PurchaseList(p Parts) lambda.Handler { return p.edge().PurchaseList() }
 // OrderReceive is the function order-receive. It needs Orders and Ledger.
 func OrderReceive(p Parts) lambda.Handler { return p.edge().OrderReceive(p.Orders, p.Ledger) }
 
-// UnknownRoute is the function unknown-route. It needs nothing but Log and Now.
-func UnknownRoute(p Parts) lambda.Handler { return spi.UnknownRoute(p.Log, p.Now) }
+// UnknownRoute is the function unknown-route. It needs Accounts alone, to read.
+func UnknownRoute(p Parts) lambda.Handler {
+	known := func(ctx context.Context, token string) bool { return account.Known(ctx, p.Accounts, token, p.Now()) }
+	return spi.UnknownRoute(known, p.Log, p.Now)
+}
 
 // BonusRedeem is the function bonuscheck-redeem. It needs Bonus and Syncs.
 func BonusRedeem(p Parts) lambda.Handler { return p.edge().BonusRedeem(p.bonus()) }
@@ -200,7 +214,7 @@ func BonusImportWorker(p Parts) lambda.Handler {
 		},
 	}
 	edge := &worker.Edge{
-		Queue: p.ImportPartsDelay, DeadLetters: p.DeadLetters, Log: p.Log, Now: p.Now, MaxWait: maxWait, Jitter: p.Jitter,
+		Queue: p.ImportPartsDelay, DeadLetters: p.DeadLetters, Log: p.Log, Now: p.Now, MaxWait: maxWait, Jitter: p.Jitter, Begun: p.Imports,
 		Aside: func(ctx context.Context, d *worker.Delivery, cause error) error { return w.GiveUp(ctx, d.Body, cause) },
 	}
 	return edge.Handler("bonuscheck-import-worker", func(ctx context.Context, d *worker.Delivery) error {
@@ -280,10 +294,10 @@ func SetupCheck(p Parts) lambda.Handler {
 func BackfillWorker(p Parts) lambda.Handler {
 	b := &history.Backfill{
 		Jobs: p.History, People: p.History, Directory: people{p, p.directory()}, Steps: p.Steps, Parts: p.OldOrders, Ledger: p.Ledger,
-		Phones: p.Phones, Log: p.Log, Now: p.Now, NewID: rand.Text, Part: p.PartSize, Ahead: p.PartsAhead,
+		Phones: p.Phones, Log: p.Log, Now: p.Now, NewID: rand.Text, Part: p.PartSize, Ahead: p.PartsAhead, Retention: p.Retention,
 	}
 	edge := &worker.Edge{
-		Queue: p.StepsDelay, DeadLetters: p.DeadLetters, Log: p.Log, Now: p.Now, MaxWait: maxWait, Jitter: p.Jitter,
+		Queue: p.StepsDelay, DeadLetters: p.DeadLetters, Log: p.Log, Now: p.Now, MaxWait: maxWait, Jitter: p.Jitter, Begun: p.History,
 		Aside: func(ctx context.Context, d *worker.Delivery, cause error) error { return b.GiveUp(ctx, d.Body, cause) },
 	}
 	return edge.Handler("backfill-worker", func(ctx context.Context, d *worker.Delivery) error {
@@ -301,7 +315,7 @@ func HistoryWorker(p Parts) lambda.Handler {
 		Deliverer: p.deliverer(), AtOnce: p.Claims, Steps: p.Steps, NewID: rand.Text,
 	}
 	edge := &worker.Edge{
-		Queue: p.OldOrdersDelay, DeadLetters: p.DeadLetters, Log: p.Log, Now: p.Now, MaxWait: maxWait, Jitter: p.Jitter,
+		Queue: p.OldOrdersDelay, DeadLetters: p.DeadLetters, Log: p.Log, Now: p.Now, MaxWait: maxWait, Jitter: p.Jitter, Begun: p.History,
 		Aside: func(ctx context.Context, d *worker.Delivery, cause error) error { return w.GiveUp(ctx, d.Body, cause) },
 	}
 	return edge.Handler("history-worker", func(ctx context.Context, d *worker.Delivery) error {
@@ -328,6 +342,7 @@ func OrderWorker(p Parts) lambda.Handler {
 	}
 	edge := &worker.Edge{
 		Queue: p.OrdersDelay, DeadLetters: p.DeadLetters, Log: p.Log, Now: p.Now, Jitter: p.Jitter,
+		Weigh: order.Weight, AtOnce: order.AtOnce,
 		Aside: func(ctx context.Context, d *worker.Delivery, cause error) error {
 			return w.GiveUp(ctx, d.Body, d.Attempt, cause)
 		},

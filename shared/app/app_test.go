@@ -281,7 +281,7 @@ func TestFunctions(t *testing.T) {
 		{"contact-lookup", app.ContactLookup, []func(*app.Parts){withAccounts}, func() any { return request(nil) }, `"statusCode":200`},
 		{"consent-list", app.ConsentList, []func(*app.Parts){withAccounts}, func() any { return request(nil) }, `Nyhetsbrev`},
 		{"purchase-list", app.PurchaseList, []func(*app.Parts){withAccounts}, func() any { return request(of("255934461")) }, `"statusCode":200`},
-		{"unknown-route", app.UnknownRoute, nil, func() any { return request(nil) }, `"statusCode":404`},
+		{"unknown-route", app.UnknownRoute, []func(*app.Parts){withAccounts}, func() any { return request(nil) }, `"statusCode":404`},
 		{"order-receive", app.OrderReceive, []func(*app.Parts){withAccounts, withOrders, withLedger}, func() any {
 			return request(func(in *events.APIGatewayProxyRequest) { in.Body = purchase })
 		}, `\"status\":\"queued\"`},

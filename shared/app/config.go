@@ -7,8 +7,10 @@ import (
 	"errors"
 	"fmt"
 	"net/url"
+	"strconv"
 	"strings"
 
+	"sitoo-rule/shared/order"
 	"sitoo-rule/shared/rule"
 )
 
@@ -37,6 +39,10 @@ type Config struct {
 	// SitooAnyHost, SITOO_ANY_HOST, lets credentials name any host: a stand-in on
 	// this machine, say. In AWS nothing but Sitoo's hosts is called.
 	SitooAnyHost bool
+
+	// Retention, RETENTION_MONTHS, is how long the ledger and the books are kept;
+	// 0 for the default.
+	Retention order.Retention
 
 	SecretsKey string // SECRETS_KEY_ID, the KMS key that seals API keys
 	Region     string // AWS_REGION
@@ -78,6 +84,13 @@ func FromEnv(getenv func(string) string) (Config, error) {
 		if u, err := url.Parse(v.url); v.url != "" && (err != nil || u.Scheme != "http" && u.Scheme != "https" || u.Host == "") {
 			errs = append(errs, fmt.Errorf("%s is not an http or https URL", v.name))
 		}
+	}
+	if months := getenv("RETENTION_MONTHS"); months != "" {
+		n, err := strconv.Atoi(months)
+		if err != nil || n < 1 || n > 1200 {
+			errs = append(errs, errors.New("RETENTION_MONTHS is not a number of months, such as 36"))
+		}
+		c.Retention = order.Retention(n)
 	}
 	if c.Country == "" {
 		c.Country = "SE"

@@ -7,6 +7,8 @@ import (
 	"log/slog"
 	"net/http"
 	"os"
+	"runtime/debug"
+	"strconv"
 	"time"
 
 	"github.com/aws/aws-lambda-go/lambda"
@@ -41,6 +43,13 @@ func WithAccounts(c Config, cloud aws.Config, p *Parts) error {
 	return errors.Join(needs("ACCOUNTS_TABLE", c.AccountsTable), needs("SECRETS_KEY_ID", c.SecretsKey))
 }
 
+// WithKnownKeys adds the accounts alone, for a function that only asks whether a
+// key is known: no seal, and no connection to Rule.
+func WithKnownKeys(c Config, cloud aws.Config, p *Parts) error {
+	p.Accounts = dynamo.NewAccounts(dynamodb.NewFromConfig(cloud), c.AccountsTable)
+	return needs("ACCOUNTS_TABLE", c.AccountsTable)
+}
+
 // WithPatience lets calls to Rule take long: a call for many orders is carried
 // out slowly, and one that is given up early is asked about for a while. It
 // comes after WithAccounts.
@@ -51,7 +60,9 @@ func WithPatience(c Config, _ aws.Config, p *Parts) error {
 
 // WithLedger adds the order ledger.
 func WithLedger(c Config, cloud aws.Config, p *Parts) error {
-	p.Ledger = dynamo.NewLedger(dynamodb.NewFromConfig(cloud), c.LedgerTable)
+	l := dynamo.NewLedger(dynamodb.NewFromConfig(cloud), c.LedgerTable)
+	l.Retention = c.Retention
+	p.Ledger = l
 	return needs("LEDGER_TABLE", c.LedgerTable)
 }
 
@@ -70,7 +81,9 @@ func WithDeadLetters(c Config, cloud aws.Config, p *Parts) error {
 
 // WithBonus adds the books of bonus checks.
 func WithBonus(c Config, cloud aws.Config, p *Parts) error {
-	p.Bonus = dynamo.NewBonus(dynamodb.NewFromConfig(cloud), c.BonusTable)
+	b := dynamo.NewBonus(dynamodb.NewFromConfig(cloud), c.BonusTable)
+	b.Retention = c.Retention
+	p.Bonus = b
 	return needs("BONUS_TABLE", c.BonusTable)
 }
 
@@ -123,6 +136,7 @@ func WithSitoo(c Config, _ aws.Config, p *Parts) error {
 // WithHistory adds jobs that bring old orders over.
 func WithHistory(c Config, cloud aws.Config, p *Parts) error {
 	p.History = dynamo.NewHistory(dynamodb.NewFromConfig(cloud), c.HistoryTable)
+	p.Retention = c.Retention
 	return needs("HISTORY_TABLE", c.HistoryTable)
 }
 
@@ -178,11 +192,27 @@ func needs(name, value string) error {
 	return nil
 }
 
+// MemoryLimit returns how many bytes Go may hold before it collects garbage
+// whatever that costs: six sevenths of what Lambda gives the function, the rest
+// is for the binary and the stacks. 0, for no limit, if the environment does not
+// say or has GOMEMLIMIT, which Go reads itself. Without a limit Go lets garbage
+// double what is in use, and Lambda ends a process that goes over.
+func MemoryLimit(getenv func(string) string) int64 {
+	mb, err := strconv.ParseInt(getenv("AWS_LAMBDA_FUNCTION_MEMORY_SIZE"), 10, 32)
+	if err != nil || mb <= 0 || getenv("GOMEMLIMIT") != "" {
+		return 0
+	}
+	return mb << 20 / 7 * 6
+}
+
 // Start runs a function in Lambda until the process ends. With an environment
 // that lacks something it ends at once, with a line that names everything that
 // is wrong.
 func Start(f Function, parts ...Part) {
 	log := lambdacontext.NewLogger()
+	if limit := MemoryLimit(os.Getenv); limit > 0 {
+		debug.SetMemoryLimit(limit)
+	}
 	c, err := FromEnv(os.Getenv)
 	p := Parts{Log: log, Now: time.Now}
 	cloud := Cloud(c)
@@ -203,7 +233,10 @@ func Cloud(c Config) aws.Config {
 		Region: c.Region,
 		Credentials: credentials.NewStaticCredentialsProvider(
 			os.Getenv("AWS_ACCESS_KEY_ID"), os.Getenv("AWS_SECRET_ACCESS_KEY"), os.Getenv("AWS_SESSION_TOKEN")),
-		HTTPClient:       awshttp.NewBuildableClient().WithTimeout(2 * time.Second),
+		HTTPClient: awshttp.NewBuildableClient().WithTimeout(2 * time.Second).WithTransportOptions(func(t *http.Transport) {
+			// As for Rule: a connection that has died in silence is found out.
+			t.HTTP2 = &http.HTTP2Config{SendPingTimeout: time.Second, PingTimeout: time.Second}
+		}),
 		RetryMaxAttempts: 3,
 	}
 	if c.Endpoint != "" {

@@ -45,6 +45,9 @@ type Entry struct {
 	// Before is when it had been used before that, as Rule said it, "" if not.
 	Before string `json:"before,omitempty"`
 	Uses   []Use  `json:"uses"` // oldest first
+	// Until is before when it can be used, as Rule's copy said at its last use;
+	// zero for ever, or if that is not known. It says how long the uses are kept.
+	Until time.Time `json:"valid_until,omitzero"`
 }
 
 // Use is one use of a check, taken back or not.
@@ -106,6 +109,9 @@ func (b *Book) open(k Kind, id string, o Offer, listed bool) *Entry {
 	if e.Opening == nil && listed && o.problem == "" {
 		e.Opening, e.Before = &o.Left, o.DateRedeemed
 	}
+	if listed && o.problem == "" {
+		e.Until = o.Until
+	}
 	return e
 }
 
@@ -119,6 +125,7 @@ func (b *Book) Adopt(l List) (changed bool) {
 			continue
 		}
 		if o, ok := l.Find(e.ID); ok && o.problem == "" {
+			e.Until = o.Until
 			e.Opening, e.Before, changed = &o.Left, o.DateRedeemed, true
 		}
 	}

@@ -76,7 +76,13 @@ func (s *Service) both(ctx context.Context, r *rule.Session, who rule.Identifier
 			values, ferr = s.fields(ctx, r, id)
 		}
 	}()
-	sub, err := r.Subscriber(ctx, who)
+	var sub rule.Subscriber
+	var err error
+	if id != 0 {
+		sub, err = r.Subscriber(ctx, who)
+	} else {
+		sub, err = first(ctx, r, who)
+	}
 	if err != nil && fault.KindOf(err) == fault.Unavailable {
 		// Only then: giving up a request costs its connection, and after an
 		// answer such as 404 the other one's is a moment away.

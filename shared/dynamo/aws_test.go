@@ -22,6 +22,7 @@ import (
 	"sitoo-rule/shared/dynamo"
 	"sitoo-rule/shared/history"
 	"sitoo-rule/shared/order"
+	"sitoo-rule/shared/worker"
 )
 
 // TestMain makes the contract's property test short over the wire, where a call
@@ -68,6 +69,15 @@ func TestEmulator(t *testing.T) {
 			t.Run("accounts", func(t *testing.T) {
 				t.Parallel()
 				contract.Accounts(t, func(*testing.T) account.Store { return dynamo.NewAccounts(client, "test-accounts") })
+			})
+			t.Run("begun", func(t *testing.T) {
+				t.Parallel()
+				contract.Begun(t, func(*testing.T) worker.Begun { return dynamo.NewHistory(client, "test-history") })
+				contract.Begun(t, func(*testing.T) worker.Begun { return dynamo.NewImports(client, "test-imports") })
+			})
+			t.Run("strangers", func(t *testing.T) {
+				t.Parallel()
+				contract.Strangers(t, func(*testing.T) account.StrangerCount { return dynamo.NewAccounts(client, "test-accounts") })
 			})
 			t.Run("ledger", func(t *testing.T) {
 				t.Parallel()

@@ -14,6 +14,7 @@ import (
 	"sitoo-rule/shared/awsfault"
 	"sitoo-rule/shared/bonus"
 	"sitoo-rule/shared/fault"
+	"sitoo-rule/shared/order"
 )
 
 // maxBook is how many bytes of JSON a Book may be. An item may have 409,600
@@ -25,6 +26,10 @@ const maxBook = 400_000
 // Unavailable when another try may help, Internal for a damaged item or a
 // request that DynamoDB refuses.
 type Bonus struct {
+	// Retention is how long after its last change a book is kept whose checks have
+	// all run out. Set it before the store is used.
+	Retention order.Retention
+
 	client Client
 	table  string
 }
@@ -70,7 +75,7 @@ func (s *Bonus) Get(ctx context.Context, k bonus.Key) (bonus.Book, error) {
 // otherwise it is bonus.ErrChanged. It recognises its own write, when the answer
 // was lost and the SDK sends it again, also if one other write came in between.
 func (s *Bonus) Put(ctx context.Context, k bonus.Key, b bonus.Book) error {
-	const update = "SET #rev = :next, #book = :book, #updated = :now, #stamp = :stamp, #before = if_not_exists(#stamp, :stamp)"
+	update := "SET #rev = :next, #book = :book, #updated = :now, #stamp = :stamp, #before = if_not_exists(#stamp, :stamp)"
 	book, err := json.Marshal(b)
 	if err != nil {
 		return wrapBook(err, "put", k)
@@ -78,12 +83,18 @@ func (s *Bonus) Put(ctx context.Context, k bonus.Key, b bonus.Book) error {
 	if len(book) > maxBook {
 		return wrapBook(fault.New(fault.TooLarge, "The customer has used more bonus checks than can be kept count of."), "put", k)
 	}
-	stamp := rand.Text()
+	stamp, now := rand.Text(), time.Now()
 	values := item{
 		":next":  number(b.Rev + 1),
 		":book":  text(string(book)),
-		":now":   moment(time.Now()),
+		":now":   moment(now),
 		":stamp": text(stamp),
+	}
+	if until, ok := b.KeptUntil(s.Retention.Until(now)); ok {
+		update += ", #expires = :expires"
+		values[":expires"] = number(until.Add(time.Second - 1).Unix()) // never before its time
+	} else {
+		update += " REMOVE #expires"
 	}
 	condition := "attribute_not_exists(#rev)"
 	if b.Rev != 0 {

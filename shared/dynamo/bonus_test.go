@@ -90,6 +90,7 @@ func TestBonusItem(t *testing.T) {
 			stamps[stamp] = true
 			want.values[":stamp"] = s(stamp)
 			want.values[":now"] = n(milli(time.Now()))
+			want.values[":expires"] = n(unix(time.Now().AddDate(0, 36, 31)))
 			want.values[":book"] = s(`{"version":2,"synced":0,"holder":"c0ffee"}`)
 			if diff := cmp.Diff(want.values, in.ExpressionAttributeValues, unexported); diff != "" {
 				t.Errorf("values (-want +got):\n%s", diff)

@@ -24,6 +24,11 @@ type client struct {
 	put    func(*dynamodb.PutItemInput) (*dynamodb.PutItemOutput, error)
 	update func(*dynamodb.UpdateItemInput) (*dynamodb.UpdateItemOutput, error)
 	query  func(*dynamodb.QueryInput) (*dynamodb.QueryOutput, error)
+	remove func(*dynamodb.DeleteItemInput) (*dynamodb.DeleteItemOutput, error)
+}
+
+func (c client) DeleteItem(_ context.Context, in *dynamodb.DeleteItemInput, _ ...func(*dynamodb.Options)) (*dynamodb.DeleteItemOutput, error) {
+	return c.remove(in)
 }
 
 func (c client) GetItem(_ context.Context, in *dynamodb.GetItemInput, _ ...func(*dynamodb.Options)) (*dynamodb.GetItemOutput, error) {
@@ -49,6 +54,7 @@ func failing(err error) client {
 		put:    func(*dynamodb.PutItemInput) (*dynamodb.PutItemOutput, error) { return nil, err },
 		update: func(*dynamodb.UpdateItemInput) (*dynamodb.UpdateItemOutput, error) { return nil, err },
 		query:  func(*dynamodb.QueryInput) (*dynamodb.QueryOutput, error) { return nil, err },
+		remove: func(*dynamodb.DeleteItemInput) (*dynamodb.DeleteItemOutput, error) { return nil, err },
 	}
 }
 

@@ -8,13 +8,13 @@ import (
 	"encoding/binary"
 	"encoding/hex"
 	"encoding/json"
-	"errors"
 	"fmt"
 	"maps"
 	"slices"
 	"strconv"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
@@ -29,11 +29,9 @@ import (
 const (
 	// keepParts is how long the results of a job can be asked about.
 	keepParts = 180 * 24 * time.Hour
-	// keepPeople is how long a list of people is of use after its last change.
+	// keepPeople is how long what is noted of people is kept if their job never
+	// ends. A list is made within a day, and gone by for another.
 	keepPeople = 14 * 24 * time.Hour
-	// renewPeople is how much of that may be over before a list that does not
-	// change is kept for longer.
-	renewPeople = 24 * time.Hour
 	// maxJobs is how many jobs a list has.
 	maxJobs = 50
 	// maxResult is how many bytes of JSON a job or a part's result may be. An
@@ -46,17 +44,12 @@ const (
 	// entrySize is how many bytes a subscriber takes in a bucket: the digest and
 	// the id.
 	entrySize = len(history.Digest{}) + 8
-	// maxBucket is how many bytes of entries a bucket may have. There are 256 of
-	// them, so a list fits over 5 million entries.
-	maxBucket = 400_000 / entrySize * entrySize
-	// maxSealed is how many bytes are kept of a contact: its length takes one. A
-	// list of contacts with addresses of the usual length fits 1.5 million.
+	// maxNote is how many bytes of entries one item may have.
+	maxNote = 400_000 / entrySize * entrySize
+	// maxSealed is how many bytes are kept of a contact: its length takes one.
 	maxSealed = 255
 	// bucketsAtOnce is how many requests for buckets are under way at a time.
 	bucketsAtOnce = 16
-	// bucketRounds bounds how often Add looks again at a bucket that another one
-	// has written meanwhile.
-	bucketRounds = 20
 )
 
 // History is the history.Jobs and the history.People of a DynamoDB table. Its
@@ -66,6 +59,7 @@ const (
 type History struct {
 	client Client
 	table  string
+	last   atomic.Int64 // when add was called last, see turn
 }
 
 var (
@@ -279,8 +273,8 @@ func result(i item) (history.Part, error) {
 	return p, nil
 }
 
-// Add notes subscribers by digest, until 14 days after the list's last change.
-// It may be repeated, and two may add to a list at once.
+// Add notes subscribers by digest, for 14 days or until Forget. It may be
+// repeated, and two may add to a list at once.
 func (s *History) Add(ctx context.Context, account, list string, people map[history.Digest]int64) error {
 	var buckets [256][]byte // entries, each bucket's in the order of the digests
 	for d, id := range people {
@@ -292,8 +286,8 @@ func (s *History) Add(ctx context.Context, account, list string, people map[hist
 	return wrapList(s.add(ctx, account, digests, list, buckets), "add to", account, list)
 }
 
-// AddContacts notes subscribers by Rule's id, until 14 days after the list's
-// last change. It may be repeated, and two may add to a list at once.
+// AddContacts notes subscribers by Rule's id, for 14 days or until Forget. It may
+// be repeated, and two may add to a list at once.
 func (s *History) AddContacts(ctx context.Context, account, list string, sealed map[int64][]byte) error {
 	var buckets [256][]byte // entries, each bucket's in the order of the ids
 	for _, id := range slices.Sorted(maps.Keys(sealed)) {
@@ -308,14 +302,13 @@ func (s *History) AddContacts(ctx context.Context, account, list string, sealed 
 
 // kind is what a list's buckets hold.
 type kind struct {
-	name   string
-	whole  func(entries []byte) bool
-	united func(there, added []byte) []byte
+	name  string
+	whole func(entries []byte) bool
 }
 
 var (
 	digests = kind{
-		"people", func(entries []byte) bool { return len(entries)%entrySize == 0 }, united,
+		"people", func(entries []byte) bool { return len(entries)%entrySize == 0 },
 	}
 	contacts = kind{
 		"contacts", func(entries []byte) bool {
@@ -326,11 +319,13 @@ var (
 				}
 			}
 			return true
-		}, unitedContacts,
+		},
 	}
 )
 
-// add merges entries into a list's buckets.
+// add notes entries in a list's buckets. Each call adds an item to each bucket
+// that it has something for, and rewrites none: noting a shop costs as much for
+// each subscriber, however many there are.
 func (s *History) add(ctx context.Context, account string, k kind, list string, buckets [256][]byte) error {
 	var used []byte
 	for b := range buckets {
@@ -338,50 +333,37 @@ func (s *History) add(ctx context.Context, account string, k kind, list string, 
 			used = append(used, byte(b))
 		}
 	}
+	turn := s.turn()
 	return atOnce(ctx, used, func(ctx context.Context, b byte) error {
-		return s.merge(ctx, account, k, bucketName(k, list, b), buckets[b])
+		if len(buckets[b]) > maxNote {
+			return fault.New(fault.TooLarge, "There are more subscribers than can be noted at once.")
+		}
+		const update = "SET #people = :people, #expires = :expires"
+		_, err := s.client.UpdateItem(ctx, &dynamodb.UpdateItemInput{
+			TableName:                aws.String(s.table),
+			Key:                      historyKey(account, bucketName(k, list, b)+"#"+turn),
+			UpdateExpression:         aws.String(update),
+			ExpressionAttributeNames: names(update),
+			ExpressionAttributeValues: item{
+				":people":  &types.AttributeValueMemberB{Value: buckets[b]},
+				":expires": number(time.Now().Add(keepPeople).Unix()),
+			},
+		})
+		return awsfault.Wrap(err, "update item")
 	})
 }
 
-// merge adds entries to a bucket.
-func (s *History) merge(ctx context.Context, account string, k kind, name string, entries []byte) error {
-	const update = "SET #rev = :next, #people = :people, #expires = :expires"
-	for range bucketRounds {
-		rev, there, expires, err := s.bucket(ctx, account, k, name)
-		if err != nil {
-			return err
-		}
-		merged := k.united(there, entries)
-		now := time.Now()
-		if bytes.Equal(merged, there) && expires.Sub(now) > keepPeople-renewPeople {
-			return nil // the same again, or what an earlier try has written
-		}
-		if len(merged) > maxBucket {
-			return fault.New(fault.TooLarge, "There are more subscribers than can be listed.")
-		}
-		condition := "attribute_not_exists(#account)"
-		values := item{
-			":next":    number(rev + 1),
-			":people":  &types.AttributeValueMemberB{Value: merged},
-			":expires": number(now.Add(keepPeople).Unix()),
-		}
-		if rev != 0 {
-			condition = "#rev = :rev"
-			values[":rev"] = number(rev)
-		}
-		_, err = s.client.UpdateItem(ctx, &dynamodb.UpdateItemInput{
-			TableName:                 aws.String(s.table),
-			Key:                       historyKey(account, name),
-			UpdateExpression:          aws.String(update),
-			ConditionExpression:       aws.String(condition),
-			ExpressionAttributeNames:  names(update, condition),
-			ExpressionAttributeValues: values,
-		})
-		if _, ok := refused(err); !ok {
-			return awsfault.Wrap(err, "update item")
+// turn names the items of one call of add: after those of every call before it,
+// so that the last word holds, and apart from those of other processes.
+func (s *History) turn() string {
+	at := time.Now().UnixNano()
+	for {
+		last := s.last.Load()
+		at = max(at, last+1)
+		if s.last.CompareAndSwap(last, at) {
+			return fmt.Sprintf("%016x-%s", at, rand.Text()[:8])
 		}
 	}
-	return &fault.Error{Kind: fault.Unavailable, Err: errors.New("the list kept changing")}
 }
 
 // Find returns those of the digests that are known. It reads one bucket for all
@@ -398,18 +380,15 @@ func (s *History) Find(ctx context.Context, account, list string, of []history.D
 	var mu sync.Mutex
 	known := map[history.Digest]int64{}
 	err := atOnce(ctx, used, func(ctx context.Context, b byte) error {
-		_, entries, _, err := s.bucket(ctx, account, digests, bucketName(digests, list, b))
-		if err != nil {
-			return err
-		}
-		mu.Lock()
-		defer mu.Unlock()
-		for _, d := range buckets[b] {
-			if id, ok := lookUp(entries, d); ok {
-				known[d] = id
+		return s.bucket(ctx, account, digests, bucketName(digests, list, b), func(entries []byte) {
+			mu.Lock()
+			defer mu.Unlock()
+			for _, d := range buckets[b] {
+				if id, ok := lookUp(entries, d); ok {
+					known[d] = id
+				}
 			}
-		}
-		return nil
+		})
 	})
 	if err != nil {
 		return nil, wrapList(err, "search", account, list)
@@ -432,21 +411,18 @@ func (s *History) FindContacts(ctx context.Context, account, list string, ids []
 	var mu sync.Mutex
 	known := map[int64][]byte{}
 	err := atOnce(ctx, used, func(ctx context.Context, b byte) error {
-		_, entries, _, err := s.bucket(ctx, account, contacts, bucketName(contacts, list, b))
-		if err != nil {
-			return err
-		}
-		mu.Lock()
-		defer mu.Unlock()
-		for len(entries) > 0 {
-			var id int64
-			var sealed []byte
-			id, sealed, entries, _ = nextContact(entries)
-			if asked[b][id] {
-				known[id] = bytes.Clone(sealed) // else it would hold on to the whole bucket
+		return s.bucket(ctx, account, contacts, bucketName(contacts, list, b), func(entries []byte) {
+			mu.Lock()
+			defer mu.Unlock()
+			for len(entries) > 0 {
+				var id int64
+				var sealed []byte
+				id, sealed, entries, _ = nextContact(entries)
+				if asked[b][id] {
+					known[id] = bytes.Clone(sealed) // else it would hold on to the whole item
+				}
 			}
-		}
-		return nil
+		})
 	})
 	if err != nil {
 		return nil, wrapList(err, "search contacts of", account, list)
@@ -454,24 +430,45 @@ func (s *History) FindContacts(ctx context.Context, account, list string, ids []
 	return known, nil
 }
 
-// bucket reads a bucket, an empty one of revision 0 if there is none.
-func (s *History) bucket(ctx context.Context, account string, k kind, name string) (rev int64, entries []byte, expires time.Time, err error) {
-	found, err := s.get(ctx, account, name)
-	if err != nil || len(found) == 0 {
-		return 0, nil, time.Time{}, err
+// bucket calls do with the entries of each item of a bucket, those noted first
+// first.
+func (s *History) bucket(ctx context.Context, account string, k kind, name string, do func(entries []byte)) error {
+	return s.query(ctx, account, name+"#", func(found item) error {
+		r := reader{item: found}
+		entries := r.bytes("people")
+		if len(entries) == 0 || !k.whole(entries) {
+			r.fail("people", "want whole entries, got %d bytes", len(entries))
+		}
+		if r.err != nil {
+			return damaged(r.err)
+		}
+		do(entries)
+		return nil
+	})
+}
+
+// Forget deletes all lists of a run of a job. It may be repeated.
+func (s *History) Forget(ctx context.Context, account, job string, run int) error {
+	for _, k := range []kind{digests, contacts} {
+		var keys []string
+		prefix := k.name + "#" + history.ListsOf(job, run)
+		err := s.query(ctx, account, prefix, func(found item) error {
+			r := reader{item: found}
+			keys = append(keys, r.text("item"))
+			return r.err
+		})
+		if err != nil {
+			return wrapList(err, "forget", account, prefix)
+		}
+		err = atOnce(ctx, keys, func(ctx context.Context, name string) error {
+			_, err := s.client.DeleteItem(ctx, &dynamodb.DeleteItemInput{TableName: aws.String(s.table), Key: historyKey(account, name)})
+			return awsfault.Wrap(err, "delete item")
+		})
+		if err != nil {
+			return wrapList(err, "forget", account, prefix)
+		}
 	}
-	r := reader{item: found}
-	rev, entries, expires = r.number("rev"), r.bytes("people"), time.Unix(r.number("expires"), 0)
-	if rev < 1 {
-		r.fail("rev", "want a number from 1, got %d", rev)
-	}
-	if len(entries) == 0 || !k.whole(entries) {
-		r.fail("people", "want whole entries, got %d bytes", len(entries))
-	}
-	if r.err != nil {
-		return 0, nil, time.Time{}, damaged(r.err)
-	}
-	return rev, entries, expires, nil
+	return nil
 }
 
 // entry is a subscriber in a bucket: the digest and the id, the highest byte
@@ -489,23 +486,6 @@ func digestAt(entries []byte, i int) []byte {
 func sorted(entries []byte) []byte {
 	list := slices.SortedFunc(slices.Chunk(entries, entrySize), bytes.Compare)
 	return bytes.Join(list, nil)
-}
-
-// united returns the entries of both, which are in the order of their digests,
-// those of added where both have one.
-func united(there, added []byte) []byte {
-	all := make([]byte, 0, len(there)+len(added))
-	for len(there) > 0 && len(added) > 0 {
-		switch bytes.Compare(digestAt(there, 0), digestAt(added, 0)) {
-		case -1:
-			all, there = append(all, there[:entrySize]...), there[entrySize:]
-		case 1:
-			all, added = append(all, added[:entrySize]...), added[entrySize:]
-		default:
-			there = there[entrySize:]
-		}
-	}
-	return append(append(all, there...), added...)
 }
 
 // lookUp returns the subscriber's id that entries have for a digest.
@@ -546,30 +526,12 @@ func nextContact(entries []byte) (id int64, sealed, rest []byte, ok bool) {
 	return int64(binary.BigEndian.Uint64(entries)), entries[head:end], entries[end:], true
 }
 
-// unitedContacts is united for buckets of contacts, which are whole.
-func unitedContacts(there, added []byte) []byte {
-	all := make([]byte, 0, len(there)+len(added))
-	for len(there) > 0 && len(added) > 0 {
-		a, _, restA, _ := nextContact(there)
-		b, _, restB, _ := nextContact(added)
-		if a < b {
-			all, there = append(all, there[:len(there)-len(restA)]...), restA
-			continue
-		}
-		all, added = append(all, added[:len(added)-len(restB)]...), restB
-		if a == b {
-			there = restA
-		}
-	}
-	return append(append(all, there...), added...)
-}
-
-// atOnce does something for each bucket, some at a time, and returns the first
+// atOnce does something for each bucket or item, some at a time, and returns the first
 // error, after which no more are begun.
-func atOnce(ctx context.Context, buckets []byte, do func(ctx context.Context, b byte) error) error {
+func atOnce[B any](ctx context.Context, buckets []B, do func(ctx context.Context, b B) error) error {
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
-	next := make(chan byte, len(buckets))
+	next := make(chan B, len(buckets))
 	for _, b := range buckets {
 		next <- b
 	}

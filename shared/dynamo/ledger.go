@@ -5,6 +5,8 @@ import (
 	"errors"
 	"fmt"
 	"maps"
+	"strconv"
+	"strings"
 	"time"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
@@ -26,6 +28,10 @@ const claimRounds = 4
 // for a damaged item or a request that DynamoDB refuses. Times are kept to the
 // millisecond.
 type Ledger struct {
+	// Retention is how long after its last change an order's line is kept. Set it
+	// before the ledger is used.
+	Retention order.Retention
+
 	client Client
 	table  string
 }
@@ -195,6 +201,16 @@ func (l *Ledger) Get(ctx context.Context, k order.Key) (r order.Record, ok bool,
 // afterwards. done false means that the condition did not hold; the record is
 // then what was there instead, zero but for its key if there was nothing.
 func (l *Ledger) update(ctx context.Context, k order.Key, update, condition string, values item) (r order.Record, done bool, err error) {
+	// Every change says when it was made; the line is kept from then on.
+	update = strings.Replace(update, "#updated = :now", "#updated = :now, #expires = :expires", 1)
+	values = maps.Clone(values)
+	if n, ok := values[":now"].(*types.AttributeValueMemberN); ok {
+		ms, err := strconv.ParseInt(n.Value, 10, 64)
+		if err != nil {
+			return order.Record{Key: k}, false, fault.Wrap(fault.Internal, err, "read the time of a change")
+		}
+		values[":expires"] = number(l.Retention.Until(time.UnixMilli(ms).UTC()).Unix())
+	}
 	out, err := l.client.UpdateItem(ctx, &dynamodb.UpdateItemInput{
 		TableName:                           aws.String(l.table),
 		Key:                                 key(k),

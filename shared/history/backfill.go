@@ -9,6 +9,7 @@ import (
 	"log/slog"
 	"maps"
 	"slices"
+	"strconv"
 	"time"
 
 	"sitoo-rule/shared/account"
@@ -119,6 +120,9 @@ type Backfill struct {
 	// Part is how many orders one message holds, 0 for 1000, and Ahead how many
 	// messages may be queued and not written before reading waits, 0 for 50.
 	Part, Ahead int
+	// Retention is how long the ledger remembers which orders are in Rule: no
+	// backfill of an account that is older reaches further back.
+	Retention order.Retention
 }
 
 // Work begins a job, or takes one a few pages further; request is the
@@ -132,7 +136,9 @@ func (b *Backfill) Work(ctx context.Context, body, request string) (step Step, e
 	if start != nil {
 		return b.start(ctx, *start)
 	}
-	err = b.step(ctx, *at, request)
+	if err = b.step(ctx, *at, request); err == nil {
+		err = forget(ctx, b.Jobs, b.People, at.Account, at.Job, at.Run)
+	}
 	if fault.SinceOf(err).IsZero() { // its first failure as far as is known
 		err = fault.Since(err, b.Now())
 	}
@@ -161,6 +167,9 @@ func (b *Backfill) start(ctx context.Context, s Start) (Step, error) {
 		return Step{Account: id}, err
 	}
 	if _, err := b.Directory.Shop(ctx, a); err != nil { // only that there is one: the first step asks it
+		return Step{Account: a.ID}, err
+	}
+	if err := b.reaches(a, s.Spec); err != nil {
 		return Step{Account: a.ID}, err
 	}
 	jobID := JobID(a.ID, s.Spec)
@@ -607,7 +616,10 @@ func (r *run) list(ctx context.Context) error {
 }
 
 // listName is the name of one of a job's lists, from 1 on.
-func listName(j Job, list int) string { return fmt.Sprintf("%s-%d-%d", j.ID, j.Run, list) }
+func listName(j Job, list int) string { return ListsOf(j.ID, j.Run) + strconv.Itoa(list) }
+
+// ListsOf is how the names of the lists of a job's run begin.
+func ListsOf(job string, run int) string { return fmt.Sprintf("%s-%d-", job, run) }
 
 // keyOf returns by what Rule knows a subscriber, in a call for many; zero if
 // only by id.
@@ -984,6 +996,10 @@ func (r *run) sort(ctx context.Context, listed []sitoo.Listed, again bool) (foun
 			f.lost[Unreadable] = append(f.lost[Unreadable], l.ID)
 			continue
 		}
+		if named && o.Date.Before(r.Retention.Reach(r.account.Created, r.Now())) {
+			f.skip(o.Date.In(rule.Stockholm).Format("2006-01"), Forgotten)
+			continue
+		}
 		if !named && (o.Date.Before(r.job.From) || !o.Date.Before(r.job.To)) {
 			f.skipped[Outside]++
 			continue
@@ -1074,6 +1090,20 @@ func (b *Backfill) finish(ctx context.Context, j Job) error {
 	return finish(ctx, b.Jobs, j.Account, j.ID, j.Run, b.Now)
 }
 
+// forget deletes the lists of who is in Rule of a job that has ended. Whatever is
+// noted for it after that, by a worker that was late, expires. It may be
+// repeated.
+func forget(ctx context.Context, jobs Jobs, people People, account, id string, run int) error {
+	j, err := jobs.Get(ctx, account, id)
+	if errors.Is(err, ErrNoJob) || err == nil && (j.Run != run || !j.State.Final()) {
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	return people.Forget(ctx, account, id, run)
+}
+
 // finish ends a job if it is complete. Both workers ask after their own last
 // write, so that whoever comes last ends it.
 func finish(ctx context.Context, jobs Jobs, account, id string, run int, now func() time.Time) error {
@@ -1131,5 +1161,5 @@ func (b *Backfill) GiveUp(ctx context.Context, body string, cause error) error {
 	case further != nil:
 		return b.kick(ctx, *further)
 	}
-	return nil
+	return forget(ctx, b.Jobs, b.People, s.Account, s.Job, s.Run)
 }

@@ -51,6 +51,7 @@ type office struct {
 	store    *memory.History
 	backfill *history.Backfill
 	desk     *history.Desk // of a process that is not killed
+	created  time.Time     // when the account was
 	password string        // that the merchant has entered, "" for no credentials
 	accounts map[string][]string
 	delivery time.Duration // how long one may last, 5 minutes if 0
@@ -170,7 +171,7 @@ func (d directory) Session(_ context.Context, id string) (account.Account, *rule
 	if id != shopAccount {
 		return account.Account{}, nil, fault.New(fault.NotFound, "There is no account with this id.")
 	}
-	return account.Account{ID: id}, d.clients.Session(fakerule.DefaultKey, time.Time{}, nil), nil
+	return account.Account{ID: id, Created: d.created}, d.clients.Session(fakerule.DefaultKey, time.Time{}, nil), nil
 }
 
 func (d directory) Shop(context.Context, account.Account) (*sitoo.Shop, error) {

@@ -12,6 +12,7 @@ import (
 
 	"sitoo-rule/local/fakerule"
 	"sitoo-rule/local/fakesitoo"
+	"sitoo-rule/shared/history"
 )
 
 // calls notes how many orders each call for many has, and when it came.
@@ -80,7 +81,7 @@ func TestWriterCalls(t *testing.T) {
 func TestWriterInTurn(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
-		r := newWriterRig(t, rigOptions{customers: 40})
+		r := newWriterRig(t, rigOptions{customers: 40, job: history.Job{Parts: []string{"p0", "p1", "p2"}}})
 		r.writer.Lag = 0
 		sizes, at := r.calls()
 		began := time.Now()

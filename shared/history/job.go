@@ -225,4 +225,7 @@ type People interface {
 	AddContacts(ctx context.Context, account, list string, sealed map[int64][]byte) error
 	// FindContacts returns those of the ids that are known.
 	FindContacts(ctx context.Context, account, list string, ids []int64) (map[int64][]byte, error)
+	// Forget deletes all lists of a job's run, those that ListsOf names. It may be
+	// repeated.
+	Forget(ctx context.Context, account, job string, run int) error
 }

@@ -216,7 +216,10 @@ func (w *Writer) relist(ctx context.Context, j Job, p Part) error {
 }
 
 func (w *Writer) end(ctx context.Context, m PartMessage) error {
-	return finish(ctx, w.Jobs, m.Account, m.Job, m.Run, w.Now)
+	if err := finish(ctx, w.Jobs, m.Account, m.Job, m.Run, w.Now); err != nil {
+		return err
+	}
+	return forget(ctx, w.Jobs, w.People, m.Account, m.Job, m.Run)
 }
 
 func (w *Writer) save(ctx context.Context, m PartMessage, p Part) {

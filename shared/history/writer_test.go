@@ -1217,7 +1217,7 @@ func TestWriterRenewedKey(t *testing.T) {
 // Rule's budget is left to the tills, and the part goes on when there is room.
 func TestWriterLeavesRoom(t *testing.T) {
 	t.Parallel()
-	r := newWriterRig(t, rigOptions{customers: 60, server: fakerule.Options{Budget: 20}})
+	r := newWriterRig(t, rigOptions{customers: 60, server: fakerule.Options{Budget: 20}, job: history.Job{Parts: []string{"p1", "p2"}}})
 	orders := []json.RawMessage{}
 	for n := range 15 { // a call for each
 		orders = append(orders, byMail(int64(4000+n), 1))

@@ -38,21 +38,45 @@ const (
 	maxMessage = 1<<20 - 4096
 	// maxUnpacked bounds what a message may unpack to.
 	maxUnpacked = 8 << 20
-	// maxQueued is how much of an order is queued, and leastQueued what it is cut
-	// to at the worst, where it does not compress.
-	maxQueued, leastQueued = 2 << 20, 64 << 10
+	// MaxSize is how many bytes an order has at the most when it is queued; the
+	// door cuts a longer one, to leastQueued at the worst, where it does not
+	// compress.
+	MaxSize, leastQueued = 2 << 20, 64 << 10
+	// AtOnce is how many bytes of orders a worker unpacks at the same moment.
+	// Decoded, checked and made entries of, they take up to 18 times as much
+	// memory, and order-worker has 512 MB.
+	AtOnce = 8 << 20
 )
 
 // Fit is Encode for an order of any length: one over 2 MiB, or that the queue
 // does not take, is cut (see sitoo.Lean). omitted is how many rows it lost.
 func (m Message) Fit() (text string, omitted int, err error) {
 	whole := m.Order
-	for limit := maxQueued; ; limit /= 2 {
+	for limit := MaxSize; ; limit /= 2 {
 		m.Order, m.Omitted = sitoo.Lean(whole, limit)
 		if text, err = m.Encode(); fault.KindOf(err) != fault.TooLarge || limit <= leastQueued {
 			return text, m.Omitted, err
 		}
 	}
+}
+
+// Weight returns how many bytes of an order a queued message unpacks to. It
+// unpacks no more than a few kilobytes at a time, and never fails: a message that
+// cannot be read weighs what it is long.
+func Weight(body string) int {
+	if !strings.Contains(body, `"order_gzip"`) {
+		return len(body)
+	}
+	var m Message
+	if json.Unmarshal([]byte(body), &m) != nil {
+		return len(body)
+	}
+	z, err := gzip.NewReader(bytes.NewReader(m.Packed))
+	if err != nil {
+		return len(body)
+	}
+	n, _ := io.Copy(io.Discard, io.LimitReader(z, maxUnpacked+1)) // as far as it can be read
+	return max(int(n), len(body))
 }
 
 // Encode returns the message as the text that is queued. fault.TooLarge if it

@@ -280,3 +280,33 @@ func FuzzDecodeMessage(f *testing.F) {
 		}
 	})
 }
+
+// A message weighs what its order unpacks to, and one that cannot be read what it
+// is long; nothing a message holds makes weighing it fail.
+func TestWeight(t *testing.T) {
+	t.Parallel()
+	long := json.RawMessage(`{"orderid":1,"x":"` + strings.Repeat("a", order.MaxSize-20) + `"}`)
+	packed, err := order.Message{Account: "shop", Order: long}.Encode()
+	if err != nil {
+		t.Fatal(err)
+	}
+	short, err := order.Message{Account: "shop", Order: json.RawMessage(`{"orderid":1}`)}.Encode()
+	if err != nil {
+		t.Fatal(err)
+	}
+	bomb, err := order.Message{Account: "shop", Order: bytes.Repeat([]byte(" "), 64<<20)}.Encode()
+	if err != nil {
+		t.Fatal(err)
+	}
+	for name, tt := range map[string]struct {
+		body string
+		want int
+	}{
+		"packed": {packed, len(long)}, "as it came": {short, len(short)}, "nothing": {"", 0}, "no JSON": {`{"order_gzip`, 12},
+		"no gzip": {`{"order_gzip":"AAAA"}`, 21}, "broken off": {`{"order_gzip":"H4sIAAAAAAAA"}`, 29}, "more than may be": {bomb, 8<<20 + 1},
+	} {
+		if got := order.Weight(tt.body); got != tt.want {
+			t.Errorf("%s weighs %d, want %d", name, got, tt.want)
+		}
+	}
+}

@@ -37,6 +37,10 @@ const (
 	defaultPatience = 3500 * time.Millisecond
 	// minRetryBudget is the least time left for which a second try makes sense.
 	minRetryBudget = 500 * time.Millisecond
+	// pingAfter is how long nothing may arrive on an HTTP/2 connection before it
+	// is asked whether it lives, and how long the answer may take: within one
+	// try's patience, so that the second one has a connection that works.
+	pingAfter = time.Second
 	// maxAnswer bounds an answer: a page of 50 order entries at Rule's 65,000
 	// characters each, with room to spare.
 	maxAnswer = 8 << 20
@@ -78,6 +82,8 @@ type limits struct {
 	until time.Time
 	usage Usage
 	told  time.Time // when Rule last said something of the usage
+
+	spaced spaced
 }
 
 // maxLimits bounds how many accounts a process remembers.
@@ -131,6 +137,11 @@ func NewHTTPClient() *http.Client {
 			TLSHandshakeTimeout: 2 * time.Second,
 			MaxIdleConnsPerHost: 16,
 			IdleConnTimeout:     4 * time.Minute,
+			// One connection carries every request of HTTP/2. One that dies in
+			// silence, in a firewall or while Lambda has frozen the process, is
+			// used again and again, and each request waits for its time-out,
+			// unless it is asked whether it lives.
+			HTTP2: &http.HTTP2Config{SendPingTimeout: pingAfter, PingTimeout: pingAfter},
 		},
 		CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
 	}

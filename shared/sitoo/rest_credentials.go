@@ -137,6 +137,11 @@ func (c Credentials) Check(anyHost bool) (Credentials, error) {
 	return c, nil
 }
 
+// pingAfter is how long nothing may arrive on an HTTP/2 connection before it is
+// asked whether it lives, and how long the answer may take. A server that takes
+// long to list its orders answers a ping all the same.
+const pingAfter = 2 * time.Second
+
 // NewRESTHTTPClient returns an HTTP client for Sitoo that keeps its connection
 // open and never follows a redirect. It does not connect to one of Sitoo's hosts
 // at an address inside a network, which is where a forged name would lead.
@@ -160,6 +165,9 @@ func NewRESTHTTPClient() *http.Client {
 			TLSHandshakeTimeout: 5 * time.Second,
 			MaxIdleConnsPerHost: 2,
 			IdleConnTimeout:     4 * time.Minute,
+			// A connection that has died in silence is asked whether it lives,
+			// or every request on it would wait for its time-out.
+			HTTP2: &http.HTTP2Config{SendPingTimeout: pingAfter, PingTimeout: pingAfter},
 		},
 		CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
 	}

@@ -389,7 +389,7 @@ func TestHeaderInjection(t *testing.T) {
 	} {
 		for _, h := range []interface {
 			Invoke(context.Context, []byte) ([]byte, error)
-		}{r.ContactAdd(r.customers), r.ContactGet(r.customers, r.bonus), r.ContactFind(r.customers, r.bonus), spi.UnknownRoute(r.Log, r.Now)} {
+		}{r.ContactAdd(r.customers), r.ContactGet(r.customers, r.bonus), r.ContactFind(r.customers, r.bonus), spi.UnknownRoute(nil, r.Log, r.Now)} {
 			out := invoke(t, h, in) // checks the headers
 			if strings.Contains(out.Body, "<script>") {
 				t.Errorf("%s: the answer has it: %s", name, out.Body)

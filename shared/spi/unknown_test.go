@@ -2,6 +2,7 @@ package spi_test
 
 import (
 	"bytes"
+	"context"
 	"encoding/base64"
 	"encoding/json"
 	"log/slog"
@@ -31,11 +32,13 @@ func TestShape(t *testing.T) {
 		`[]`:                   "[]x0",
 		`[{"a":1},7,"hemlig"]`: "[{a:number}]x3",
 		`{"dateredeemed":"hemlig","remaining":12.5,"orderid":null,"ok":true}`:                    "{dateredeemed:string,ok:bool,orderid:null,remaining:number}",
-		`{"bonus_checks":[{"bonus_check_id":"hemlig","value":100}],"invoice_address2":"hemlig"}`: "{bonus_checks:[{bonus_check_id:string,value:number}]x1,invoice_address2:string}",
+		`{"bonus_checks":[{"bonus_check_id":"hemlig","value":100}],"invoice_address2":"hemlig"}`: "{bonus_checks:[{bonus_check_id:string,value:number}]x1,{text}:string}",
 		// Names that could be values.
-		`{"kund.ett@example.com":1,"070-1740605":1,"19121212":1,"":1,"Anna Ett":1,"Åsa":1,"a\nb":1}`: "{:number,?:number,?:number,?:number,?:number,?:number,?:number}",
-		`{"` + strings.Repeat("a", 41) + `":1}`:                                                      "{?:number}",
-		`{"bc-000123":true}`:                                                                         "{?:bool}",
+		`{"kund.ett@example.com":1,"070-1740605":1,"19121212":1,"":1,"Anna Ett":1,"Åsa":1,"a\nb":1}`: "{{text}:number,{text}:number,{text}:number,{text}:number,{text}:number,{text}:number,{text}:number}",
+		`{"` + strings.Repeat("a", 24) + `":1}`:                                                      "{" + strings.Repeat("a", 24) + ":number}",
+		`{"` + strings.Repeat("a", 25) + `":1}`:                                                      "{{text}:number}",
+		`{"bc-000123":true}`:                                                                         "{{text}:bool}",
+		`{"orderId":7,"Anna":1}`:                                                                     "{{text}:number,{text}:number}",
 		// Deeper than anybody needs.
 		`{"a":{"b":{"c":{"d":{"e":{"f":{"g":{"h":1}}}}}}}}`: "{a:{b:{c:{d:{e:{f:object}}}}}}",
 		`[[[[[[[["hemlig"]]]]]]]]`:                          "[[[[[[[]x1]x1]x1]x1]x1]x1]x1",
@@ -47,16 +50,16 @@ func TestShape(t *testing.T) {
 	if got := spi.Shape([]byte(`{"a":` + strings.Repeat("[", 150_000) + strings.Repeat("]", 150_000) + `}`)); !strings.HasPrefix(got, "not JSON") {
 		t.Errorf("nested arrays have the shape %.100q", got)
 	}
-	wide := "{" + strings.Repeat(`"aaaaaaaaaaaaaaaaaaaaaaaaaaaaaa":"hemlig",`, 5) + `"b":1}`
+	wide := "{" + strings.Repeat(`"aaaaaaaaaaaaaaaaaaaaaaaa":"hemlig",`, 5) + `"b":1}`
 	list := "[" + strings.Repeat(wide+",", 1000) + wide + "]"
-	if got := spi.Shape([]byte(list)); got != "[{aaaaaaaaaaaaaaaaaaaaaaaaaaaaaa:string,b:number}]x1001" {
+	if got := spi.Shape([]byte(list)); got != "[{aaaaaaaaaaaaaaaaaaaaaaaa:string,b:number}]x1001" {
 		t.Errorf("a long list has the shape %.100q", got)
 	}
 }
 
 // grammar is all that a shape may be made of: types, counts, our own words, and
 // names of members.
-var grammar = regexp.MustCompile(`^(empty|not JSON, [0-9]+ bytes|([{}\[\],:?]|\]x[0-9]+|[a-z_-]+[0-9]?)*…?)$`)
+var grammar = regexp.MustCompile(`^(empty|not JSON, [0-9]+ bytes|([{}\[\],:]|\]x[0-9]+|[a-z_-]{1,24})*…?)$`)
 
 // Whatever a document holds, its shape has no value of it: not of strings, not
 // of numbers, not of names that are no names.
@@ -131,7 +134,7 @@ func TestUnknownRoute(t *testing.T) {
 				in.HTTPMethod, in.Path, in.Body = "PUT", "/sitoo/contacts/255934461/bonuschecks/bc-000123/redeem", `{"dateredeemed":"hemlig","remaining":7}`
 				in.QueryStringParameters = map[string]string{"b": "hemlig", "a": "hemlig", "kund.hemlig@example.com": "1"}
 			},
-			map[string]any{"method": "PUT", "path": "/sitoo/contacts/?/bonuschecks/?/redeem", "query": "?,a,b", "body": "{dateredeemed:string,remaining:number}", "token": "bearer"},
+			map[string]any{"method": "PUT", "path": "/sitoo/contacts/{text}/bonuschecks/{text}/redeem", "query": "a,b,{text}", "body": "{dateredeemed:string,remaining:number}", "token": "bearer"},
 		},
 		"nothing at all": {func(in *request) { *in = request{} }, map[string]any{"method": "", "path": "", "query": "", "body": "empty", "token": "none"}},
 		"base64": {func(in *request) {
@@ -142,17 +145,29 @@ func TestUnknownRoute(t *testing.T) {
 		"a byte order mark":   {func(in *request) { in.Body = "\ufeff{}" }, map[string]any{"body": "{}"}},
 		"a person in the path": {
 			func(in *request) { in.Path = "/sitoo/contacts/kund.hemlig@example.com/0701740605/Anna%20Hemlig//" },
-			map[string]any{"path": "/sitoo/contacts/?/?/?//"},
+			map[string]any{"path": "/sitoo/contacts/{text}/{text}/{text}//"},
+		},
+		"a key that no shop has": {
+			func(in *request) {
+				in.HTTPMethod, in.Path, in.Body, in.Headers = "GET", "/sitoo/hemlig/words", `{"hemlig":{"words":1}}`, map[string]string{"X-Api-Key": "hemlig"}
+				in.QueryStringParameters = map[string]string{"hemlig": "hemlig", "words": "hemlig"}
+			},
+			map[string]any{"method": "GET", "path": "/{text}/{text}/{text}", "query": "{text},{text}", "body": "{{text}:{{text}:number}}", "token": "x-api-key"},
+		},
+		"no key": {
+			func(in *request) { in.Path, in.Headers = "/sitoo/hemlig", nil },
+			map[string]any{"path": "/{text}/{text}", "body": "{}", "token": "none"},
 		},
 		"a long path":           {func(in *request) { in.Path = strings.Repeat("/aaaaaaaaa", 100) }, map[string]any{"path": strings.Repeat("/aaaaaaaaa", 30) + "…"}},
-		"a method that is none": {func(in *request) { in.HTTPMethod = "hemlig\r\n1" }, map[string]any{"method": "?"}},
+		"a method that is none": {func(in *request) { in.HTTPMethod = "hemlig\r\n1" }, map[string]any{"method": "{text}"}},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			logs := &logBuffer{}
 			in := post("{}")
 			c.change(&in)
-			out := invoke(t, spi.UnknownRoute(slog.New(slog.NewJSONHandler(logs, nil)), func() time.Time { return now }), in)
+			known := func(_ context.Context, token string) bool { return token == key }
+			out := invoke(t, spi.UnknownRoute(known, slog.New(slog.NewJSONHandler(logs, nil)), func() time.Time { return now }), in)
 			if f := failure(t, out); out.StatusCode != 404 || f.Error != "not_found" {
 				t.Errorf("%d %s", out.StatusCode, out.Body)
 			}

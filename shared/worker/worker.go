@@ -87,7 +87,7 @@ type Edge struct {
 	Queue       Delayer
 	DeadLetters Sender
 	// Aside, if set, is told of a message that is about to be put aside. If it
-	// fails, the message stays.
+	// fails, the message stays, unless the same will fail again each time.
 	Aside func(ctx context.Context, d *Delivery, cause error) error
 	Log   *slog.Logger
 	Now   func() time.Time
@@ -97,6 +97,18 @@ type Edge struct {
 	MaxWait time.Duration
 	// Jitter returns a duration from 0 up to n at random, rand.N if nil.
 	Jitter func(n time.Duration) time.Duration
+	// Weigh, if set, returns how many bytes a message unpacks to. Together those
+	// that are worked at the same moment unpack to AtOnce at the most, and one
+	// that is heavier is worked alone: a batch is bounded by what fits SQS, which
+	// is a tenth and less of what it takes in memory.
+	Weigh  func(body string) int
+	AtOnce int
+
+	// Begun, if set, tells of messages that took the process down: for a FIFO
+	// queue, where one that does so again and again holds up its group.
+	Begun Begun
+
+	scales scales
 }
 
 // Handler returns the Lambda handler of a worker: partial batches, one
@@ -134,7 +146,15 @@ func (e *Edge) one(ctx, work context.Context, operation string, process Process,
 	}
 	log := e.Log.With("operation", operation, "message", m.MessageId)
 	d := &Delivery{ID: m.MessageId, Receipt: m.ReceiptHandle, Body: m.Body, Receives: max(receives, 1), Attempt: newAttempt(), Log: log}
-	err = contained(work, process, d)
+	release, err := e.scales.acquire(work, e.weight(d.Body), e.AtOnce)
+	defer release()
+	if err == nil {
+		var end func()
+		if end, err = e.begin(ctx, m.Attributes["MessageGroupId"], d); err == nil {
+			err = contained(work, process, d)
+			end()
+		}
+	}
 	level, decision := slog.LevelInfo, "done"
 	var again time.Duration
 	if err == nil {
@@ -246,7 +266,14 @@ const Reason = "reason"
 // cannot be moved, it stays.
 func (e *Edge) putAside(ctx context.Context, m events.SQSMessage, d *Delivery, cause error) bool {
 	if e.Aside != nil {
-		if err := e.Aside(ctx, d, cause); err != nil {
+		err := contained(ctx, func(ctx context.Context, d *Delivery) error { return e.Aside(ctx, d, cause) }, d)
+		switch {
+		case err == nil:
+		case lasting(err) && (fault.KindOf(err) != fault.Internal || d.Receives >= fewTries):
+			// It would fail the next time, too, and on a FIFO queue the shop's
+			// other messages would wait behind it for days.
+			d.Log.ErrorContext(ctx, "could not note that the message is put aside; it is all the same", "error", err)
+		default:
 			d.Log.ErrorContext(ctx, "could not note that the message is put aside; it stays on its queue", "error", err)
 			return false
 		}
@@ -265,15 +292,32 @@ func (e *Edge) putAside(ctx context.Context, m events.SQSMessage, d *Delivery, c
 	if len(text) > 1000 {
 		text = text[:1000]
 	}
-	err := e.DeadLetters.Send(ctx, Message{
+	letter := Message{
 		Body: m.Body, Group: cmp.Or(m.Attributes["MessageGroupId"], "none"), // one posted by hand may lack it
 		// Put aside again because it was not deleted, it is there once; one that a
 		// redrive has brought back has a new id.
 		Dedup:      m.MessageId,
 		Attributes: map[string]string{Reason: printable(text), "source": m.MessageId, "receives": m.Attributes["ApproximateReceiveCount"]},
-	})
+	}
+	err := e.DeadLetters.Send(ctx, letter)
+	if err != nil && lasting(err) {
+		// What SQS refuses it refuses the next time, too: a message that is as long
+		// as SQS takes has no room for attributes. The reason is in the log.
+		d.Log.ErrorContext(ctx, "the dead-letter queue refuses the message with its reason; it goes without", "error", err, "reason", text)
+		letter.Attributes = nil
+		err = e.DeadLetters.Send(ctx, letter)
+	}
 	if err != nil {
 		d.Log.ErrorContext(ctx, "could not put the message aside; it stays on its queue", "error", err)
+		return false
+	}
+	return true
+}
+
+// lasting reports whether the same will fail again, however often it is tried.
+func lasting(err error) bool {
+	switch fault.KindOf(err) {
+	case fault.Busy, fault.Unavailable, fault.Unauthorized:
 		return false
 	}
 	return true

@@ -35,7 +35,8 @@ type queue struct {
 	aside    []worker.Message
 	delayErr error
 	sendErr  error
-	check    func(ctx context.Context) // what else a call has to fulfil
+	refuse   func(m worker.Message) error // what Send answers beside sendErr
+	check    func(ctx context.Context)    // what else a call has to fulfil
 	noted    func(ctx context.Context, d *worker.Delivery, cause error) error
 	log      bytes.Buffer
 }
@@ -58,6 +59,11 @@ func (q *queue) Send(ctx context.Context, m worker.Message) error {
 	defer q.mu.Unlock()
 	if q.check != nil {
 		q.check(ctx)
+	}
+	if q.refuse != nil {
+		if err := q.refuse(m); err != nil {
+			return err
+		}
 	}
 	q.aside = append(q.aside, m)
 	return q.sendErr
