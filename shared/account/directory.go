@@ -93,7 +93,7 @@ func (d *Directory) Accepted(ctx context.Context, token string) (Account, error)
 	if err := d.Strangers.Ask(ctx, token, d.Verify); err != nil {
 		if fault.KindOf(err) == fault.Unauthorized {
 			d.Refuse(ctx, id)
-			return Account{}, &fault.Error{Kind: fault.Unauthorized, Message: errRefused.Message, Err: err}
+			return Account{}, fault.Say(fault.Unauthorized, "token_refused").With(err)
 		}
 		switch fault.KindOf(err) {
 		case fault.Invalid, fault.TooLarge, fault.Conflict, fault.NotFound:

@@ -103,7 +103,7 @@ func (s *Service) both(ctx context.Context, r *rule.Session, who rule.Identifier
 func (s *Service) fields(ctx context.Context, r *rule.Session, id int64) (rule.Values, error) {
 	v, err := r.Fields(ctx, id, ContactGroup, AddressGroup)
 	switch {
-	case errors.Is(err, rule.Unread):
+	case errors.Is(err, rule.ErrUnread):
 		s.Log.WarnContext(ctx, "fields left out of the card: their group is in no known shape", "subscriber", id, "error", err)
 		if v == nil {
 			v = rule.Values{}

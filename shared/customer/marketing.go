@@ -374,7 +374,7 @@ func (s *Service) Complete(ctx context.Context, r *rule.Session, m Message) erro
 // refused, and returns those that are now.
 func (s *Service) complete(ctx context.Context, r *rule.Session, m Message, sub rule.Subscriber, left []Member) (done []Member, err error) {
 	values, err := r.Fields(ctx, sub.ID, ContactGroup)
-	if err != nil && !errors.Is(err, rule.Unread) {
+	if err != nil && !errors.Is(err, rule.ErrUnread) {
 		if fault.KindOf(err) == fault.NotFound {
 			return nil, nil
 		}

@@ -12,7 +12,7 @@ import (
 	"time"
 
 	"sitoo-rule/local/fakerule"
-	"sitoo-rule/shared/account"
+	shops "sitoo-rule/shared/account"
 	"sitoo-rule/shared/customer"
 	"sitoo-rule/shared/customer/phone"
 	"sitoo-rule/shared/fault"
@@ -55,7 +55,7 @@ func (c container) find(t *testing.T, key string) (found bool, took time.Duratio
 	ctx, cancel := context.WithTimeout(t.Context(), 7*time.Second)
 	defer cancel()
 	start := time.Now()
-	_, found, err = c.Find(ctx, c.client.Session(fakerule.DefaultKey, time.Time{}, nil), account.Account{ID: "shop"}, key)
+	_, found, err = c.Find(ctx, c.client.Session(fakerule.DefaultKey, time.Time{}, nil), shops.Account{ID: account}, key)
 	return found, time.Since(start), err
 }
 

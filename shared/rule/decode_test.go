@@ -184,7 +184,7 @@ func TestFields(t *testing.T) {
 			if diff := cmp.Diff(c.want, got); diff != "" {
 				t.Errorf("fields differ (-want +got):\n%s", diff)
 			}
-			if errors.Is(err, rule.Unread) != c.unread || err != nil && !c.unread {
+			if errors.Is(err, rule.ErrUnread) != c.unread || err != nil && !c.unread {
 				t.Errorf("error %v, want Unread: %v", err, c.unread)
 			}
 		})

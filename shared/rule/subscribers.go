@@ -249,15 +249,15 @@ func (s *Session) Subscriber(ctx context.Context, who Identifier) (Subscriber, e
 	return out.Subscriber, err
 }
 
-// Unread is the error of fields of a subscriber that Rule has and that are in no
+// ErrUnread is the error of fields of a subscriber that Rule has and that are in no
 // known shape. Values read all the same may come with it.
-var Unread = errors.New("rule: a group of fields is in no known shape")
+var ErrUnread = errors.New("rule: a group of fields is in no known shape")
 
 // Fields returns a subscriber's custom fields in the groups that are named;
 // fault.NotFound if there is no such subscriber. No other group is asked for,
 // and one that comes all the same is passed over: whatever its shape, it must
 // not cost the customer. Where one of the groups named is in no known shape, the
-// error is Unread, and the others are returned with it. A group that keeps a
+// error is ErrUnread, and the others are returned with it. A group that keeps a
 // history shows what each field held last.
 func (s *Session) Fields(ctx context.Context, id int64, groups ...string) (Values, error) {
 	var out struct {
@@ -276,7 +276,7 @@ func (s *Session) Fields(ctx context.Context, id int64, groups ...string) (Value
 	}
 	if len(data) == 0 || data[0] != '[' && data[0] != '{' {
 		// Read as "no fields", it would be written over what the customer has.
-		return nil, s.unanswered("GET /v3/custom-field-data/{}", fmt.Errorf("answer has no data: %w", Unread), false)
+		return nil, s.unanswered("GET /v3/custom-field-data/{}", fmt.Errorf("answer has no data: %w", ErrUnread), false)
 	}
 	return records(data, groups)
 }
@@ -308,7 +308,7 @@ func records(data json.RawMessage, groups []string) (Values, error) {
 		}
 		fields, ok := fieldValues(w.Values)
 		if !ok {
-			err = &fault.Error{Kind: fault.Unavailable, Err: fmt.Errorf("%s: %w", name, Unread)}
+			err = &fault.Error{Kind: fault.Unavailable, Err: fmt.Errorf("%s: %w", name, ErrUnread)}
 		}
 		found = append(found, dated{Value{w.Created}.Text(), name, fields})
 	}
