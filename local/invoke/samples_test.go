@@ -7,6 +7,7 @@ import (
 	"net/http/httptest"
 	"os"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"testing"
 
@@ -105,7 +106,7 @@ func TestSampleWork(t *testing.T) {
 			if tt.fn != "bonuscheck-import-worker" {
 				return
 			}
-			p, err := s.Imports.Part(t.Context(), account.ID(fakerule.DefaultKey), "EXAMPLEQUEUED", 1)
+			p, err := s.Imports.Part(t.Context(), strconv.Itoa(fakerule.DefaultAccount), "EXAMPLEQUEUED", 1)
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -140,14 +141,14 @@ func TestSampleBackfills(t *testing.T) {
 	if err := addAccount(t.Context(), parts); err != nil {
 		t.Fatal(err)
 	}
-	shop := account.ID(fakerule.DefaultKey)
+	shop := strconv.Itoa(fakerule.DefaultAccount)
 	directory := &account.Directory{Store: parts.Accounts, Sealer: parts.Sealer, Log: parts.Log, Now: parts.Now}
 	access := account.SitooAccess{BaseURL: "https://api.mysitoo.com/v2/accounts/90001", AccountID: "90001", Site: 1}
 	a, err := directory.Get(t.Context(), shop)
 	if err != nil {
 		t.Fatal(err)
 	}
-	if _, _, err := directory.Enter(t.Context(), a, fakerule.DefaultKey, access, "90001-1", "demo-password"); err != nil {
+	if _, err := directory.Enter(t.Context(), a, access, "90001-1", "demo-password"); err != nil {
 		t.Fatal(err)
 	}
 	dead, ok := s.Broker.Queue("BackfillDeadLetters")

@@ -66,7 +66,7 @@ func TestFail(t *testing.T) {
 		happened func(ctx context.Context, s *stores) bool // nil for a read
 	}{
 		"accounts Get": {call: func(ctx context.Context, s *stores) error {
-			_, err := s.accounts.Get(ctx, "shop")
+			_, _, err := s.accounts.Get(ctx, "shop", "", "")
 			return err
 		}},
 		"accounts Create": {
@@ -74,7 +74,7 @@ func TestFail(t *testing.T) {
 				return s.accounts.Create(ctx, account.Account{ID: "new"})
 			},
 			happened: func(ctx context.Context, s *stores) bool {
-				_, err := s.accounts.Get(ctx, "new")
+				_, _, err := s.accounts.Get(ctx, "new", "", "")
 				return err == nil
 			},
 		},
@@ -83,7 +83,7 @@ func TestFail(t *testing.T) {
 				return s.accounts.Block(ctx, "shop", now)
 			},
 			happened: func(ctx context.Context, s *stores) bool {
-				a, err := s.accounts.Get(ctx, "shop")
+				a, _, err := s.accounts.Get(ctx, "shop", "", "")
 				return err == nil && a.BlockedUntil.Equal(now)
 			},
 		},
@@ -92,7 +92,7 @@ func TestFail(t *testing.T) {
 				return s.accounts.SetSchema(ctx, "shop", 2)
 			},
 			happened: func(ctx context.Context, s *stores) bool {
-				a, err := s.accounts.Get(ctx, "shop")
+				a, _, err := s.accounts.Get(ctx, "shop", "", "")
 				return err == nil && a.Schema == 2
 			},
 		},
@@ -107,44 +107,45 @@ func TestFail(t *testing.T) {
 		},
 		"accounts SetSitoo": {
 			call: func(ctx context.Context, s *stores) error {
-				return s.accounts.SetSitoo(ctx, "shop", &account.SitooAccess{Site: 1})
+				return s.accounts.SetSitoo(ctx, "shop", "", &account.SitooAccess{Site: 1})
 			},
 			happened: func(ctx context.Context, s *stores) bool {
-				a, err := s.accounts.Get(ctx, "shop")
+				a, _, err := s.accounts.Get(ctx, "shop", "", "")
 				return err == nil && a.Sitoo != nil
 			},
 		},
 		"accounts UsedSitoo": {
-			call: func(ctx context.Context, s *stores) error { return s.accounts.UsedSitoo(ctx, "shop", now) },
+			call: func(ctx context.Context, s *stores) error { return s.accounts.UsedSitoo(ctx, "shop", "", now) },
 			happened: func(ctx context.Context, s *stores) bool {
-				a, err := s.accounts.Get(ctx, "shop")
+				a, _, err := s.accounts.Get(ctx, "shop", "", "")
 				return err == nil && a.Sitoo.Used.Equal(now)
 			},
 		},
-		"accounts ClaimShop": {
+		"accounts Claim": {
 			call: func(ctx context.Context, s *stores) error {
-				owner, err := s.accounts.ClaimShop(ctx, account.Shop{Account: "90001", Site: 1}, "shop")
-				if err != nil && owner != "" {
-					return errors.New("ClaimShop returned an owner beside its error")
+				c, err := s.accounts.Claim(ctx, account.Shop{Account: "90001", Site: 1}, "shop", "")
+				if err != nil && c.Scope != "" {
+					return errors.New("Claim returned an owner beside its error")
 				}
 				return err
 			},
 			happened: func(ctx context.Context, s *stores) bool {
-				ids, err := s.accounts.ShopOwner(ctx, "90001")
-				return err == nil && len(ids) == 1
+				list, err := s.accounts.Claims(ctx, "90001")
+				return err == nil && len(list) == 1
 			},
 		},
-		"accounts ShopOwner": {call: func(ctx context.Context, s *stores) error {
-			_, err := s.accounts.ShopOwner(ctx, "90001")
+		"accounts Claims": {call: func(ctx context.Context, s *stores) error {
+			_, err := s.accounts.Claims(ctx, "90001")
 			return err
 		}},
-		"accounts Renew": {
+		"accounts AddKey": {
 			call: func(ctx context.Context, s *stores) error {
-				return s.accounts.Renew(ctx, "shop", []byte("new"), "alias")
+				_, err := s.accounts.AddKey(ctx, account.Key{ID: "key", Account: "shop"})
+				return err
 			},
 			happened: func(ctx context.Context, s *stores) bool {
-				a, err := s.accounts.Get(ctx, "alias")
-				return err == nil && a.ID == "shop" && string(a.SealedKey) == "new"
+				k, err := s.accounts.Key(ctx, "key")
+				return err == nil && k.Account == "shop"
 			},
 		},
 		"accounts Refused": {call: func(ctx context.Context, s *stores) error {
@@ -349,7 +350,7 @@ func TestFail(t *testing.T) {
 				s := &stores{
 					memory.Accounts{Fail: fail}, memory.Ledger{Fail: fail}, memory.Bonus{Fail: fail}, memory.Imports{Fail: fail}, memory.History{Fail: fail},
 				}
-				if err := s.accounts.Create(ctx, account.Account{ID: "shop", SealedKey: []byte("sealed")}); err != nil {
+				if err := s.accounts.Create(ctx, account.Account{ID: "shop"}); err != nil {
 					t.Fatal(err)
 				}
 				if _, err := s.ledger.Claim(ctx, k, "a", now, time.Minute); err != nil {
@@ -371,7 +372,7 @@ func TestFail(t *testing.T) {
 					t.Fatal(err)
 				}
 				if name == "accounts UsedSitoo" {
-					if err := s.accounts.SetSitoo(ctx, "shop", &account.SitooAccess{Site: 1}); err != nil {
+					if err := s.accounts.SetSitoo(ctx, "shop", "", &account.SitooAccess{Site: 1}); err != nil {
 						t.Fatal(err)
 					}
 				}

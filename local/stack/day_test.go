@@ -605,7 +605,7 @@ func TestTokens(t *testing.T) {
 			if log := r.logs.String(); strings.Contains(log, "demo-key") || strings.Contains(log, "other-key") || strings.Contains(log, "ZGVtb") || strings.Contains(log, "740605") {
 				t.Errorf("the log has the key or the phone number: %s", log)
 			}
-			_, err := r.Accounts.Get(t.Context(), r.id)
+			_, _, err := r.Accounts.Get(t.Context(), r.id, "", "")
 			if (err == nil) != (c.status == 200) {
 				t.Errorf("account: %v, status %d", err, c.status)
 			}

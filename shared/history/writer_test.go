@@ -109,7 +109,7 @@ type writerDirectory struct {
 }
 
 func (d writerDirectory) Session(ctx context.Context, id string) (account.Account, *rule.Session, error) {
-	a, err := d.accounts.Get(ctx, id)
+	a, _, err := d.accounts.Get(ctx, id, "", "")
 	if err != nil {
 		return account.Account{}, nil, fault.Wrap(fault.NotFound, err, "There is no such account.")
 	}
@@ -120,7 +120,9 @@ func (writerDirectory) Shop(context.Context, account.Account) (*sitoo.Shop, erro
 	return nil, errors.New("the writer never asks Sitoo")
 }
 
-func (writerDirectory) Accounts(context.Context, string) ([]string, error) { return nil, nil }
+func (writerDirectory) Claims(context.Context, string) ([]account.Claim, error) { return nil, nil }
+
+func (writerDirectory) Begin(context.Context, account.Account) error { return nil }
 
 // drop takes every message.
 type drop struct{}
@@ -176,7 +178,10 @@ func newWriterRig(t *testing.T, o rigOptions) *writerRig {
 		t.Fatal(err)
 	}
 	accounts := &memory.Accounts{}
-	if err := accounts.Create(t.Context(), account.Account{ID: "a", Schema: version}); err != nil {
+	if err := accounts.Create(t.Context(), account.Account{ID: "a"}); err != nil {
+		t.Fatal(err)
+	}
+	if err := accounts.SetSchema(t.Context(), "a", version); err != nil {
 		t.Fatal(err)
 	}
 	r.job = o.job
@@ -526,7 +531,7 @@ func TestWriterDeclares(t *testing.T) {
 	orders, want := shopping(30)
 	r.drive(r.body("p1", orders...))
 	r.has(want)
-	a, err := r.writer.Directory.(writerDirectory).accounts.Get(t.Context(), "a")
+	a, _, err := r.writer.Directory.(writerDirectory).accounts.Get(t.Context(), "a", "", "")
 	if err != nil || a.Schema != order.SchemaVersion {
 		t.Errorf("schema %d, %v", a.Schema, err)
 	}

@@ -9,6 +9,7 @@ import (
 
 	"github.com/shopspring/decimal"
 
+	"sitoo-rule/shared/account"
 	"sitoo-rule/shared/bonus"
 	"sitoo-rule/shared/fault"
 	"sitoo-rule/shared/rule"
@@ -128,16 +129,16 @@ type Bonus interface {
 // count keeps count of the bonus checks that an order used or gives back. It is
 // done before the order goes to Rule, so that an order which is done there is
 // done here as well; it may be repeated.
-func (d *Deliverer) count(ctx context.Context, r *rule.Session, account string, o sitoo.Order, attempt string) error {
+func (d *Deliverer) count(ctx context.Context, r *rule.Session, a account.Account, o sitoo.Order, attempt string) error {
 	if proofs := Proofs(o); len(proofs) > 0 {
 		sub, err := d.whose(ctx, r, o)
 		switch {
 		case err != nil:
 			return err
 		case sub == 0:
-			d.Log.WarnContext(ctx, "an order used a bonus check, and names no customer who is in Rule", "account", account, "order", o.ID)
+			d.Log.WarnContext(ctx, "an order used a bonus check, and names no customer who is in Rule", "account", a.ID, "order", o.ID)
 		default:
-			if err := d.Bonus.Prove(ctx, r, bonus.Key{Account: account, Subscriber: sub}, proofs, attempt); err != nil {
+			if err := d.Bonus.Prove(ctx, r, bonus.Key{Account: a.ID, Subscriber: sub}, proofs, attempt); err != nil {
 				return fmt.Errorf("count used bonus checks: %w", err)
 			}
 		}
@@ -149,7 +150,7 @@ func (d *Deliverer) count(ctx context.Context, r *rule.Session, account string, 
 	}
 	// The customer of the original order is asked for in the ledger: a return may
 	// name another one, or nobody.
-	rec, known, err := d.Ledger.Get(ctx, Key{Account: account, Order: original})
+	rec, known, err := d.Ledger.Get(ctx, Key{Account: a.Scope(), Order: original})
 	if err != nil {
 		return fmt.Errorf("look up the order that is returned: %w", err)
 	}
@@ -166,7 +167,7 @@ func (d *Deliverer) count(ctx context.Context, r *rule.Session, account string, 
 			continue
 		}
 		seen[sub] = true
-		if err := d.Bonus.Return(ctx, r, bonus.Key{Account: account, Subscriber: sub}, g, early, attempt); err != nil {
+		if err := d.Bonus.Return(ctx, r, bonus.Key{Account: a.ID, Subscriber: sub}, g, early, attempt); err != nil {
 			return fmt.Errorf("give back bonus checks: %w", err)
 		}
 	}

@@ -148,7 +148,7 @@ func (d *Deliverer) Quietly(ctx context.Context, a account.Account, r *rule.Sess
 }
 
 func (d *Deliverer) deliver(ctx context.Context, a account.Account, r *rule.Session, o sitoo.Order, attempt string, m Mode) error {
-	k := Key{Account: a.ID, Order: o.ID}
+	k := Key{Account: a.Scope(), Order: o.ID}
 	at := d.Now()
 	claim, err := d.Ledger.Claim(ctx, k, attempt, at, Lease)
 	if err == nil && !m.Quiet && overtaken(claim.Record, o, at) {
@@ -253,7 +253,7 @@ func reasonOf(err error) string {
 // entry may be in Rule all the same.
 func (d *Deliverer) write(ctx context.Context, a account.Account, r *rule.Session, o sitoo.Order, claim Claim, m Mode) (uncertain bool, err error) {
 	if m.Count {
-		if err := d.count(ctx, r, a.ID, o, claim.Attempt); err != nil {
+		if err := d.count(ctx, r, a, o, claim.Attempt); err != nil {
 			if !hopeless(err) {
 				return claim.Uncertain, err
 			}

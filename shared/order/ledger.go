@@ -25,9 +25,9 @@ const (
 // passed to another attempt.
 var ErrLost = errors.New("order: lease lost to another attempt")
 
-// Key names one order of one account.
+// Key names one order of one account and label: each label counts for itself.
 type Key struct {
-	Account string
+	Account string // see account.Scope
 	Order   int64
 }
 

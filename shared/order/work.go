@@ -2,7 +2,6 @@ package order
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"time"
 
@@ -14,19 +13,18 @@ import (
 
 // Directory is what a worker needs to act for an account.
 type Directory interface {
-	// Get returns the account, account.ErrNotFound if there is none.
-	Get(ctx context.Context, id string) (account.Account, error)
-	// Key returns the account's Rule API key.
-	Key(ctx context.Context, a account.Account) (string, error)
-	// Block shares that Rule wants no calls before until.
-	Block(ctx context.Context, id string, until time.Time)
+	// Open returns the account of a scope with a session with Rule, by the key of
+	// that id, or if that is "" the one that Rule accepted last; fault.NotFound if
+	// there is no such account or key.
+	Open(ctx context.Context, scope, key string) (*account.Visit, error)
+	// Verify makes sure that Rule has accepted the key within that time.
+	Verify(ctx context.Context, v *account.Visit, within time.Duration) error
 }
 
 // Worker delivers queued messages.
 type Worker struct {
 	*Deliverer
 	Directory Directory
-	Rule      *rule.Client
 }
 
 // Work delivers one queued message; attempt is unique to this delivery of it.
@@ -50,19 +48,14 @@ func (w *Worker) Work(ctx context.Context, body, attempt string) (m Message, id 
 	if o.Date.IsZero() { // a message posted by hand
 		o.Date = w.Now()
 	}
-	a, err := w.Directory.Get(ctx, m.Account)
-	if errors.Is(err, account.ErrNotFound) {
-		return m, o.ID, nil, fault.Wrap(fault.NotFound, err, "There is no account with the message's account id.")
-	}
+	v, err := w.Directory.Open(ctx, m.Scope(), m.Key)
 	if err != nil {
 		return m, o.ID, nil, err
 	}
-	key, err := w.Directory.Key(ctx, a)
-	if err != nil {
-		return m, o.ID, nil, fmt.Errorf("account %s: %w", a.ID, err)
+	if err := w.Directory.Verify(ctx, v, account.VerifiedFor); err != nil {
+		return m, o.ID, v.Rule, err
 	}
-	r = w.Rule.Session(key, a.BlockedUntil, func(ctx context.Context, until time.Time) { w.Directory.Block(ctx, a.ID, until) })
-	return m, o.ID, r, w.Deliver(ctx, a, r, o, attempt)
+	return m, o.ID, v.Rule, w.Deliver(ctx, v.Account, v.Rule, o, attempt)
 }
 
 // GiveUp notes in the ledger that a message is put aside, and why. It may be
@@ -78,15 +71,7 @@ func (w *Worker) GiveUp(ctx context.Context, body, attempt string, cause error) 
 	if err != nil {
 		return nil
 	}
-	// The account may have got a renewed key since, and be known by another id.
-	a, err := w.Directory.Get(ctx, m.Account)
-	if errors.Is(err, account.ErrNotFound) {
-		return nil
-	}
-	if err != nil {
-		return fmt.Errorf("look up account: %w", err)
-	}
-	k := Key{Account: a.ID, Order: o.ID}
+	k := Key{Account: m.Scope(), Order: o.ID}
 	if r, ok, err := w.Ledger.Get(ctx, k); err != nil || !ok || r.State == Failed {
 		return err
 	}

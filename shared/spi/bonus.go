@@ -45,7 +45,7 @@ func (e *Edge) BonusRestore(b *bonus.Service) lambda.Handler {
 type operation func(ctx context.Context, r *rule.Session, k bonus.Key, in bonus.Request, request string) (bonus.Answer, error)
 
 func (e *Edge) redemption(name string, do operation) lambda.Handler {
-	return e.handler(name, option{body: maxRedemption, check: sitoo.CheckOptional}, func(ctx context.Context, r *Request) (any, error) {
+	return e.handler(name, option{body: maxRedemption, check: sitoo.CheckOptional, first: true}, func(ctx context.Context, r *Request) (any, error) {
 		id, err := contactID(r)
 		if err != nil {
 			return nil, err
@@ -104,7 +104,7 @@ func redeemed(r bonus.Request, a bonus.Answer) any {
 // bad rows, and nothing is imported.
 func (e *Edge) BonusImport(read Sheets, phones customer.Phones, i *bonus.Importer) lambda.Handler {
 	anything := func([]byte) error { return nil }
-	return e.handler("bonuscheck-import", option{body: maxForm, check: anything, status: http.StatusAccepted, budget: importBudget}, func(ctx context.Context, r *Request) (any, error) {
+	return e.handler("bonuscheck-import", option{body: maxForm, check: anything, status: http.StatusAccepted, budget: importBudget, fresh: true}, func(ctx context.Context, r *Request) (any, error) {
 		file, name, err := upload(r)
 		if err != nil {
 			return nil, err

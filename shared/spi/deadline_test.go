@@ -48,13 +48,12 @@ func TestDeadline(t *testing.T) {
 				r := newRig(t)
 				c.in.Headers = map[string]string{"Authorization": "Bearer " + key}
 				if name != "first" { // its account exists before Rule falls silent
-					if _, err := r.Accounts.Authorize(t.Context(), key); err != nil {
+					if _, err := r.Accounts.Present(t.Context(), key); err != nil {
 						t.Fatal(err)
 					}
 				}
 				client := rule.New(rule.Config{URL: "http://rule.example", HTTP: &http.Client{Transport: silent{}}})
-				r.Rule = client
-				r.Accounts.Verify = func(ctx context.Context, key string) error { return client.Session(key, time.Time{}, nil).Verify(ctx) }
+				r.Accounts.Rule = client
 				payload, err := json.Marshal(c.in)
 				if err != nil {
 					t.Fatal(err)
@@ -112,12 +111,12 @@ func TestDeadlineOfABlock(t *testing.T) {
 			t.Parallel()
 			synctest.Test(t, func(t *testing.T) {
 				r := newRig(t)
-				if _, err := r.Accounts.Authorize(t.Context(), key); err != nil {
+				if _, err := r.Accounts.Present(t.Context(), key); err != nil {
 					t.Fatal(err)
 				}
 				r.Accounts.Store = slowStore{r.Accounts.Store}
 				n := -1 // a search that has found nobody before sends one request after the other
-				r.Rule = rule.New(rule.Config{URL: "http://rule.example", Pause: -1, HTTP: &http.Client{Transport: roundTripper(func(q *http.Request) (*http.Response, error) {
+				r.Accounts.Rule = rule.New(rule.Config{URL: "http://rule.example", Pause: -1, HTTP: &http.Client{Transport: roundTripper(func(q *http.Request) (*http.Response, error) {
 					n++
 					return exchanges[n](q)
 				})}})
@@ -144,7 +143,7 @@ func (f roundTripper) RoundTrip(r *http.Request) (*http.Response, error) { retur
 func TestOrderOfARefusedKey(t *testing.T) {
 	t.Parallel()
 	r := newRig(t)
-	if _, err := r.Accounts.Authorize(t.Context(), key); err != nil {
+	if _, err := r.Accounts.Present(t.Context(), key); err != nil {
 		t.Fatal(err)
 	}
 	r.rule.RevokeKey(key)

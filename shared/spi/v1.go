@@ -191,7 +191,7 @@ func (e *Edge) OrderReceive(queue worker.Sender, ledger order.Ledger) lambda.Han
 		if err != nil {
 			return nil, err
 		}
-		text, err := order.Message{Account: r.Account.ID, Request: r.ID, Received: e.Now().UTC(), Order: raw}.Encode()
+		text, err := order.Message{Account: r.Account.ID, Label: r.Account.Label, Key: r.visit.Key.ID, Request: r.ID, Received: e.Now().UTC(), Order: raw}.Encode()
 		if err != nil {
 			return nil, err
 		}
@@ -204,7 +204,7 @@ func (e *Edge) OrderReceive(queue worker.Sender, ledger order.Ledger) lambda.Han
 		}
 		note, cancel := context.WithTimeout(ctx, ledgerPatience)
 		defer cancel()
-		if err := ledger.Queue(note, order.Key{Account: r.Account.ID, Order: o.ID}, before); err != nil {
+		if err := ledger.Queue(note, order.Key{Account: r.Account.Scope(), Order: o.ID}, before); err != nil {
 			r.Log.WarnContext(ctx, "order is queued, but the ledger does not say so yet", "order", o.ID, "error", err)
 		}
 		return Received{OrderID: o.ID, Status: "queued"}, nil
