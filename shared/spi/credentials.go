@@ -23,7 +23,11 @@ const maxCredentials = 16 << 10
 // and the password: those are never shown again.
 type Entered struct {
 	// Status is kept; only in the answer to entering them.
-	Status    string `json:"status,omitempty"`
+	Status string `json:"status,omitempty"`
+	// Account is the account's number in Rule, which support asks for, and Label the
+	// shop's in it, "" for none.
+	Account   string `json:"account"`
+	Label     string `json:"label,omitempty"`
 	Entered   bool   `json:"entered"`
 	BaseURL   string `json:"baseurl,omitempty"`
 	AccountID string `json:"accountid,omitempty"`
@@ -38,11 +42,12 @@ type Entered struct {
 	Message   string    `json:"message,omitempty"`
 }
 
-func entered(at *account.SitooAccess) Entered {
+func entered(a account.Account) Entered {
+	at := a.Sitoo
 	if at == nil {
-		return Entered{}
+		return Entered{Account: a.ID, Label: a.Label}
 	}
-	return Entered{Entered: true, BaseURL: at.BaseURL, AccountID: at.AccountID, Site: at.Site, Since: at.Since, LastUsed: at.Used}
+	return Entered{Account: a.ID, Label: a.Label, Entered: true, BaseURL: at.BaseURL, AccountID: at.AccountID, Site: at.Site, Since: at.Since, LastUsed: at.Used}
 }
 
 // CredentialsPut answers PUT /credentials: the shop's credentials for Sitoo's
@@ -78,7 +83,7 @@ func (e *Edge) CredentialsPut(rest *sitoo.REST) lambda.Handler {
 		if err != nil {
 			return nil, err
 		}
-		out := entered(kept.Sitoo)
+		out := entered(kept)
 		out.SiteURL, out.LastOrder = info.URL, &info.LastOrder
 		if info.Orders >= 0 {
 			out.Orders = &info.Orders
@@ -114,7 +119,7 @@ func wrongCredentials(err error) error {
 // and when they were last used.
 func (e *Edge) CredentialsGet() lambda.Handler {
 	return e.handler("credentials-get", option{}, func(_ context.Context, r *Request) (any, error) {
-		return entered(r.Account.Sitoo), nil
+		return entered(r.Account), nil
 	})
 }
 
@@ -125,7 +130,8 @@ func (e *Edge) CredentialsDelete() lambda.Handler {
 		if err := e.Accounts.Leave(ctx, r.Account); err != nil {
 			return nil, err
 		}
-		return Entered{}, nil
+		r.Account.Sitoo = nil
+		return entered(r.Account), nil
 	})
 }
 

@@ -98,8 +98,8 @@ func members(changes map[string]any) string {
 }
 
 const (
-	none = `{"entered":false}`
-	kept = `{"entered":true,"baseurl":"` + baseURL + `","accountid":"90001","site":1,"since":"2026-03-02T09:00:00Z"}`
+	none = `{"account":"42","entered":false}`
+	kept = `{"account":"42","entered":true,"baseurl":"` + baseURL + `","accountid":"90001","site":1,"since":"2026-03-02T09:00:00Z"}`
 )
 
 func TestCredentials(t *testing.T) {
@@ -113,7 +113,7 @@ func TestCredentials(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	want := fmt.Sprintf(`{"status":"kept","entered":true,"baseurl":"%s","accountid":"90001","site":1,"siteurl":"https://shop.example.com/","orders":%d,"lastorder":%d,`+
+	want := fmt.Sprintf(`{"status":"kept","account":"42","entered":true,"baseurl":"%s","accountid":"90001","site":1,"siteurl":"https://shop.example.com/","orders":%d,"lastorder":%d,`+
 		`"since":"2026-03-02T09:00:00Z","message":"Sitoo accepts the credentials, and they are kept."}`, baseURL, info.Orders, info.LastOrder)
 	for range 2 { // it may be repeated
 		if out := r.call("PUT", key, members(nil)); out.StatusCode != 200 || out.Body != want {
@@ -307,7 +307,10 @@ func TestCredentialsDeadline(t *testing.T) {
 }
 
 // A second shop in Rule, which has Sitoo's credentials, too.
-const strangersKey = "a-strangers-key"
+const (
+	strangersKey  = "a-strangers-key"
+	strangersNone = `{"account":"43","entered":false}`
+)
 
 // Sitoo's credentials prove nothing about another account in Rule: whoever has
 // them, an integrator for one, does not get the shop.
@@ -326,7 +329,7 @@ func TestCredentialsOfAnothersShop(t *testing.T) {
 	if line := r.logs.line(t, "a shop was entered that is another account's"); line["account"] != "43" || line["owner"] != "42" || line["level"] != "WARN" {
 		t.Errorf("log %v", line)
 	}
-	if got := r.entered(strangersKey); got != none {
+	if got := r.entered(strangersKey); got != strangersNone {
 		t.Errorf("the stranger has %s", got)
 	}
 	if got := r.entered(key); got != kept {
@@ -343,7 +346,7 @@ func TestCredentialsOfAnothersShop(t *testing.T) {
 	if err != nil || len(released) != 1 || released[0].Scope != "43" {
 		t.Errorf("ReleaseShop = %+v, %v", released, err)
 	}
-	if got := r.entered(strangersKey); got != none {
+	if got := r.entered(strangersKey); got != strangersNone {
 		t.Errorf("the stranger still has %s", got)
 	}
 	put(strangersKey, nil, 409, `"conflict"`)
@@ -439,7 +442,7 @@ func TestCredentialsOfALabel(t *testing.T) {
 	if got := r.entered(key); got != none {
 		t.Errorf("without the label: %s", got)
 	}
-	if got := r.entered(key + "/FI"); got != kept {
+	if got := r.entered(key + "/FI"); got != strings.Replace(kept, `"42",`, `"42","label":"fi",`, 1) {
 		t.Errorf("with the label: %s", got)
 	}
 	v, err := r.Accounts.Present(t.Context(), key+"/fi")
