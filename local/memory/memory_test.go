@@ -16,11 +16,17 @@ import (
 	"sitoo-rule/shared/bonus"
 	"sitoo-rule/shared/history"
 	"sitoo-rule/shared/order"
+	"sitoo-rule/shared/parking"
 )
 
 func TestAccounts(t *testing.T) {
 	t.Parallel()
 	contract.Accounts(t, func(*testing.T) account.Store { return new(memory.Accounts) })
+}
+
+func TestParked(t *testing.T) {
+	t.Parallel()
+	contract.Parked(t, func(*testing.T) parking.Store { return new(memory.Parked) })
 }
 
 func TestLedger(t *testing.T) {

@@ -14,6 +14,7 @@ import (
 	"sitoo-rule/shared/customer"
 	"sitoo-rule/shared/history"
 	"sitoo-rule/shared/order"
+	"sitoo-rule/shared/parking"
 	"sitoo-rule/shared/rule"
 	"sitoo-rule/shared/setup"
 	"sitoo-rule/shared/sitoo"
@@ -28,6 +29,7 @@ type Parts struct {
 	Accounts    account.Store
 	Sealer      account.Sealer
 	Ledger      order.Ledger
+	Parked      parking.Store
 	Orders      worker.Sender
 	OrdersDelay worker.Delayer
 	DeadLetters worker.Sender // of the queue that the function works
@@ -73,6 +75,11 @@ func (p Parts) directory() *account.Directory {
 	return &account.Directory{Store: p.Accounts, Sealer: p.Sealer, Rule: p.Rule, Now: p.Now, Log: p.Log}
 }
 
+// lot returns where orders are parked whose key Rule refuses.
+func (p Parts) lot() *parking.Lot {
+	return &parking.Lot{Store: p.Parked, Accounts: p.Accounts, Sealer: p.Sealer, Watchers: p.Orders, Now: p.Now, Log: p.Log, NewID: rand.Text}
+}
+
 func (p Parts) edge() *spi.Edge {
 	return &spi.Edge{Accounts: p.directory(), Log: p.Log, Now: p.Now, Budget: p.Budget}
 }
@@ -106,8 +113,8 @@ func ConsentList(p Parts) lambda.Handler { return p.edge().ConsentList(p.custome
 // PurchaseList is the function purchase-list.
 func PurchaseList(p Parts) lambda.Handler { return p.edge().PurchaseList() }
 
-// OrderReceive is the function order-receive. It needs Orders and Ledger.
-func OrderReceive(p Parts) lambda.Handler { return p.edge().OrderReceive(p.Orders, p.Ledger) }
+// OrderReceive is the function order-receive. It needs Orders, Ledger and Parked.
+func OrderReceive(p Parts) lambda.Handler { return p.edge().OrderReceive(p.Orders, p.Ledger, p.lot()) }
 
 // UnknownRoute is the function unknown-route. It needs nothing but Log and Now.
 func UnknownRoute(p Parts) lambda.Handler { return spi.UnknownRoute(p.Log, p.Now) }
@@ -190,6 +197,12 @@ func CredentialsGet(p Parts) lambda.Handler { return p.edge().CredentialsGet() }
 
 // CredentialsDelete is the function credentials-delete.
 func CredentialsDelete(p Parts) lambda.Handler { return p.edge().CredentialsDelete() }
+
+// KeyList is the function key-list. It needs Parked.
+func KeyList(p Parts) lambda.Handler { return p.edge().KeyList(p.Parked) }
+
+// KeyDrop is the function key-drop.
+func KeyDrop(p Parts) lambda.Handler { return p.edge().KeyDrop() }
 
 func (p Parts) desk() *history.Desk {
 	return &history.Desk{Jobs: p.History, Steps: p.Steps, Now: p.Now, NewID: rand.Text}
@@ -297,9 +310,9 @@ func (p Parts) deliverer() *order.Deliverer {
 }
 
 // OrderWorker is the function order-worker. It needs Phones, Ledger, Bonus,
-// Syncs, OrdersDelay and DeadLetters.
+// Syncs, Orders, OrdersDelay, Parked and DeadLetters.
 func OrderWorker(p Parts) lambda.Handler {
-	w := &order.Worker{Deliverer: p.deliverer(), Directory: p.directory()}
+	w := &order.Worker{Deliverer: p.deliverer(), Directory: p.directory(), Lot: p.lot(), DeadLetters: p.DeadLetters}
 	edge := &worker.Edge{
 		Queue: p.OrdersDelay, DeadLetters: p.DeadLetters, Log: p.Log, Now: p.Now, Jitter: p.Jitter,
 		Aside: func(ctx context.Context, d *worker.Delivery, cause error) error {
@@ -307,6 +320,11 @@ func OrderWorker(p Parts) lambda.Handler {
 		},
 	}
 	return edge.Handler("order-worker", func(ctx context.Context, d *worker.Delivery) error {
+		if watch, ok := parking.DecodeWatch(d.Body); ok {
+			n, err := w.Release(ctx, watch.Account, d.Attempt)
+			d.Note("account", watch.Account, "released", n)
+			return err
+		}
 		m, id, r, err := w.Work(ctx, d.Body, d.Attempt)
 		d.Note(append(scoped(m.Scope()), "order", id, "request", m.Request)...)
 		if !m.Received.IsZero() { // one posted by hand may not say

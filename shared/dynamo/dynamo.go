@@ -113,6 +113,25 @@
 // book is the one it wrote itself, even when one other has written since. Books
 // have no TTL: what was forgotten could be used again.
 //
+// # Parked table, keys account (S) and item (S)
+//
+// What a shop has delivered and cannot be worked yet:
+//
+//	account  S  account id
+//	item     S  when it was parked, and something random
+//	kind     S  order
+//	key      S  id of the API key that it came with, and label S its label
+//	order    N  Sitoo's orderid
+//	reason   S  why it waits
+//	parked   N  when it was parked
+//	bytes    N  size of the sealed body, and parts N of how many parts it is
+//	datakey  B  what the body is sealed with, sealed; opens only under the account's id
+//	expires  N  28 days after it was parked: the table's TTL attribute. After 14 it is
+//	            in OrdersDeadLetters
+//
+// A part of its body has "#body" after the account, the part's number after item,
+// and the attribute body (B).
+//
 // # Imports table, keys import (S) and part (N)
 //
 // An import of bonus checks:
@@ -210,6 +229,7 @@ type Client interface {
 	GetItem(context.Context, *dynamodb.GetItemInput, ...func(*dynamodb.Options)) (*dynamodb.GetItemOutput, error)
 	PutItem(context.Context, *dynamodb.PutItemInput, ...func(*dynamodb.Options)) (*dynamodb.PutItemOutput, error)
 	UpdateItem(context.Context, *dynamodb.UpdateItemInput, ...func(*dynamodb.Options)) (*dynamodb.UpdateItemOutput, error)
+	DeleteItem(context.Context, *dynamodb.DeleteItemInput, ...func(*dynamodb.Options)) (*dynamodb.DeleteItemOutput, error)
 	Query(context.Context, *dynamodb.QueryInput, ...func(*dynamodb.Options)) (*dynamodb.QueryOutput, error)
 }
 

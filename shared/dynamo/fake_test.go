@@ -24,6 +24,7 @@ type client struct {
 	get    func(*dynamodb.GetItemInput) (*dynamodb.GetItemOutput, error)
 	put    func(*dynamodb.PutItemInput) (*dynamodb.PutItemOutput, error)
 	update func(*dynamodb.UpdateItemInput) (*dynamodb.UpdateItemOutput, error)
+	remove func(*dynamodb.DeleteItemInput) (*dynamodb.DeleteItemOutput, error)
 	query  func(*dynamodb.QueryInput) (*dynamodb.QueryOutput, error)
 }
 
@@ -43,6 +44,10 @@ func (c client) UpdateItem(_ context.Context, in *dynamodb.UpdateItemInput, _ ..
 	return c.update(in)
 }
 
+func (c client) DeleteItem(_ context.Context, in *dynamodb.DeleteItemInput, _ ...func(*dynamodb.Options)) (*dynamodb.DeleteItemOutput, error) {
+	return c.remove(in)
+}
+
 func (c client) Query(_ context.Context, in *dynamodb.QueryInput, _ ...func(*dynamodb.Options)) (*dynamodb.QueryOutput, error) {
 	return c.query(in)
 }
@@ -54,6 +59,7 @@ func failing(err error) client {
 		get:    func(*dynamodb.GetItemInput) (*dynamodb.GetItemOutput, error) { return nil, err },
 		put:    func(*dynamodb.PutItemInput) (*dynamodb.PutItemOutput, error) { return nil, err },
 		update: func(*dynamodb.UpdateItemInput) (*dynamodb.UpdateItemOutput, error) { return nil, err },
+		remove: func(*dynamodb.DeleteItemInput) (*dynamodb.DeleteItemOutput, error) { return nil, err },
 		query:  func(*dynamodb.QueryInput) (*dynamodb.QueryOutput, error) { return nil, err },
 	}
 }

@@ -76,6 +76,11 @@ func (d *table) change(ctx context.Context, key item, condition string, values i
 	return nil
 }
 
+// DeleteItem is not called by what keeps backfills.
+func (d *table) DeleteItem(context.Context, *dynamodb.DeleteItemInput, ...func(*dynamodb.Options)) (*dynamodb.DeleteItemOutput, error) {
+	return nil, errors.New("not expected")
+}
+
 // BatchGetItem is not called by what keeps backfills.
 func (d *table) BatchGetItem(context.Context, *dynamodb.BatchGetItemInput, ...func(*dynamodb.Options)) (*dynamodb.BatchGetItemOutput, error) {
 	return nil, errors.New("not expected")

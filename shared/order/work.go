@@ -7,8 +7,10 @@ import (
 
 	"sitoo-rule/shared/account"
 	"sitoo-rule/shared/fault"
+	"sitoo-rule/shared/parking"
 	"sitoo-rule/shared/rule"
 	"sitoo-rule/shared/sitoo"
+	"sitoo-rule/shared/worker"
 )
 
 // Directory is what a worker needs to act for an account.
@@ -19,28 +21,56 @@ type Directory interface {
 	Open(ctx context.Context, scope, key string) (*account.Visit, error)
 	// Verify makes sure that Rule has accepted the key within that time.
 	Verify(ctx context.Context, v *account.Visit, within time.Duration) error
+	// Keys returns the account's keys that were not dropped.
+	Keys(ctx context.Context, account string) ([]account.Key, error)
 }
 
 // Worker delivers queued messages.
 type Worker struct {
 	*Deliverer
 	Directory Directory
+	// Lot keeps orders whose key Rule refuses, and DeadLetters takes those that
+	// have waited there for too long.
+	Lot         *parking.Lot
+	DeadLetters worker.Sender
 }
 
 // Work delivers one queued message; attempt is unique to this delivery of it.
 // It may be repeated. The returned session, which may be nil, tells what the
-// delivery cost.
+// delivery cost. A message whose key Rule refuses is parked, and done with.
 func (w *Worker) Work(ctx context.Context, body, attempt string) (m Message, id int64, r *rule.Session, err error) {
+	m, o, err := w.decode(body)
+	if err != nil {
+		return m, o.ID, nil, err
+	}
+	v, err := w.Directory.Open(ctx, m.Scope(), m.Key)
+	if err != nil {
+		return m, o.ID, nil, err
+	}
+	if !v.Key.Dropped.IsZero() {
+		return m, o.ID, v.Rule, settle(ctx, w.Ledger, Key{m.Scope(), o.ID}, attempt, Skipped, droppedKey, w.Now())
+	}
+	if err = w.Directory.Verify(ctx, v, account.VerifiedFor); err == nil {
+		err = w.Deliver(ctx, v.Account, v.Rule, o, attempt)
+	}
+	if err != nil && fault.KindOf(err) == fault.Unauthorized && w.Lot != nil {
+		m.Key = v.Key.ID
+		err = Park(ctx, w.Lot, w.Ledger, m, o.ID, attempt+"-parked", w.Now())
+	}
+	return m, o.ID, v.Rule, err
+}
+
+// decode reads a message and its order.
+func (w *Worker) decode(body string) (m Message, o sitoo.Order, err error) {
 	if m, err = DecodeMessage(body); err != nil {
-		return m, 0, nil, err
+		return m, o, err
 	}
 	// The door has checked the order; a message posted by hand may hold anything.
 	if err := sitoo.Check(m.Order); err != nil {
-		return m, 0, nil, err
+		return m, o, err
 	}
-	o, err := sitoo.DecodeOrder(m.Order)
-	if err != nil {
-		return m, 0, nil, err
+	if o, err = sitoo.DecodeOrder(m.Order); err != nil {
+		return m, sitoo.Order{}, err
 	}
 	if o.Date.IsZero() {
 		o.Date = m.Received
@@ -48,14 +78,7 @@ func (w *Worker) Work(ctx context.Context, body, attempt string) (m Message, id 
 	if o.Date.IsZero() { // a message posted by hand
 		o.Date = w.Now()
 	}
-	v, err := w.Directory.Open(ctx, m.Scope(), m.Key)
-	if err != nil {
-		return m, o.ID, nil, err
-	}
-	if err := w.Directory.Verify(ctx, v, account.VerifiedFor); err != nil {
-		return m, o.ID, v.Rule, err
-	}
-	return m, o.ID, v.Rule, w.Deliver(ctx, v.Account, v.Rule, o, attempt)
+	return m, o, nil
 }
 
 // GiveUp notes in the ledger that a message is put aside, and why. It may be

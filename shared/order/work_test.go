@@ -56,6 +56,10 @@ func (d directory) Open(ctx context.Context, scope, _ string) (*account.Visit, e
 	return &account.Visit{Account: a, Rule: d.rule.Session(fakerule.DefaultKey, a.BlockedUntil, nil)}, nil
 }
 
+func (d directory) Keys(ctx context.Context, id string) ([]account.Key, error) {
+	return d.Accounts.Keys(ctx, id)
+}
+
 func (d directory) Verify(context.Context, *account.Visit, time.Duration) error { return nil }
 
 // asks lets a worker speak to Rule through another transport.

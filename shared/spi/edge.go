@@ -55,6 +55,7 @@ type Request struct {
 	Path    map[string]string
 	Query   map[string]string
 	Action  string // the last part of the route
+	Confirm string // the header X-Confirm
 	Body    []byte // passed the option's check if the operation takes a body
 	// ContentType and Disposition are the headers that describe a body, "" if
 	// the request has none.
@@ -97,7 +98,7 @@ func (e *Edge) handler(name string, o option, op Operation) lambda.Handler {
 		defer cancel()
 		id := in.RequestContext.RequestID
 		log := e.Log.With("operation", name, "request", id)
-		r := &Request{ID: id, Path: in.PathParameters, Query: in.QueryStringParameters, Action: action(in), Log: log}
+		r := &Request{ID: id, Path: in.PathParameters, Query: in.QueryStringParameters, Action: action(in), Confirm: header(in, "X-Confirm"), Log: log}
 		var value any
 		var err error
 		func() {

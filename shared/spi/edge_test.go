@@ -266,7 +266,7 @@ func TestLimits(t *testing.T) {
 	t.Parallel()
 	r := newRig(t)
 	q := &queue{}
-	receive := r.OrderReceive(q, &memory.Ledger{})
+	receive := r.OrderReceive(q, &memory.Ledger{}, nil)
 	sale := `{"orderid":1,"additionaldata":{"customcrm-contactid":"255934461"}}`
 	pad := func(n int) string { return sale + strings.Repeat(" ", n-len(sale)) }
 	for n, want := range map[int]int{spi.MaxOrder: 200, spi.MaxOrder + 1: 413} {
@@ -489,7 +489,7 @@ func TestOrderReceive(t *testing.T) {
 	const sale = `{"orderid":210334,"personalid":"19121212-1212","additionaldata":{"customcrm-contactid":"255934461"},"tomorrow":{"a":1.10}}`
 	r := newRig(t)
 	q, ledger := &queue{}, &memory.Ledger{}
-	if out := invoke(t, r.OrderReceive(q, ledger), post(sale)); out.StatusCode != 200 || out.Body != `{"orderid":210334,"status":"queued"}` {
+	if out := invoke(t, r.OrderReceive(q, ledger, nil), post(sale)); out.StatusCode != 200 || out.Body != `{"orderid":210334,"status":"queued"}` {
 		t.Fatalf("%d %s", out.StatusCode, out.Body)
 	}
 	if len(q.sent) != 1 || q.sent[0].Group != "42" {
@@ -508,12 +508,12 @@ func TestOrderReceive(t *testing.T) {
 	}
 
 	broken := &memory.Ledger{Fail: func(string) error { return errors.New("throttled") }}
-	if out := invoke(t, r.OrderReceive(q, broken), post(sale)); out.StatusCode != 200 {
+	if out := invoke(t, r.OrderReceive(q, broken, nil), post(sale)); out.StatusCode != 200 {
 		t.Errorf("without the ledger: %d %s", out.StatusCode, out.Body)
 	}
 	for err, want := range map[error]int{errors.New("hemlig"): 503, fault.New(fault.Busy, "hemlig"): 503, fault.New(fault.TooLarge, "Too large."): 413, context.DeadlineExceeded: 503} {
 		ledger := &memory.Ledger{}
-		out := invoke(t, r.OrderReceive(&queue{err: err}, ledger), post(sale))
+		out := invoke(t, r.OrderReceive(&queue{err: err}, ledger, nil), post(sale))
 		if out.StatusCode != want || strings.Contains(out.Body, "hemlig") {
 			t.Errorf("the queue says %v: %d %s, want %d", err, out.StatusCode, out.Body, want)
 		}
@@ -524,7 +524,7 @@ func TestOrderReceive(t *testing.T) {
 	for body, member := range map[string]string{
 		`{}`: "orderid", `{"orderid":"ett"}`: "orderid", `{"orderid":1,"orderitems":[{"quantity":"1e9"}]}`: "orderitems[0].quantity", `{"orderid":1,"orderid":2}`: "orderid",
 	} {
-		if out := invoke(t, r.OrderReceive(q, ledger), post(body)); out.StatusCode != 400 || failure(t, out).Member != member {
+		if out := invoke(t, r.OrderReceive(q, ledger, nil), post(body)); out.StatusCode != 400 || failure(t, out).Member != member {
 			t.Errorf("%s: %d %s", body, out.StatusCode, out.Body)
 		}
 	}

@@ -13,6 +13,7 @@ import (
 	"sitoo-rule/shared/customer"
 	"sitoo-rule/shared/fault"
 	"sitoo-rule/shared/order"
+	"sitoo-rule/shared/parking"
 	"sitoo-rule/shared/sitoo"
 	"sitoo-rule/shared/worker"
 )
@@ -170,7 +171,9 @@ const ledgerPatience = time.Second
 // OrderReceive answers POST /transactions. It answers 200 only when the queue
 // has the whole order, so that an order is never lost; an order that has no
 // customer, or was not completed, is answered 200 and not queued.
-func (e *Edge) OrderReceive(queue worker.Sender, ledger order.Ledger) lambda.Handler {
+//
+// Where Rule refuses the key, and has accepted it not long ago, the order is parked.
+func (e *Edge) OrderReceive(queue worker.Sender, ledger order.Ledger, lot *parking.Lot) lambda.Handler {
 	return e.handler("order-receive", option{body: maxOrder, durable: true}, func(ctx context.Context, r *Request) (any, error) {
 		o, err := sitoo.DecodeOrder(r.Body)
 		if err != nil {
@@ -191,7 +194,11 @@ func (e *Edge) OrderReceive(queue worker.Sender, ledger order.Ledger) lambda.Han
 		if err != nil {
 			return nil, err
 		}
-		text, err := order.Message{Account: r.Account.ID, Label: r.Account.Label, Key: r.visit.Key.ID, Request: r.ID, Received: e.Now().UTC(), Order: raw}.Encode()
+		m := order.Message{Account: r.Account.ID, Label: r.Account.Label, Key: r.visit.Key.ID, Request: r.ID, Received: e.Now().UTC(), Order: raw}
+		if r.visit.Key.Bad() {
+			return e.park(ctx, r, m, o.ID, ledger, lot)
+		}
+		text, err := m.Encode()
 		if err != nil {
 			return nil, err
 		}
@@ -207,8 +214,25 @@ func (e *Edge) OrderReceive(queue worker.Sender, ledger order.Ledger) lambda.Han
 		if err := ledger.Queue(note, order.Key{Account: r.Account.Scope(), Order: o.ID}, before); err != nil {
 			r.Log.WarnContext(ctx, "order is queued, but the ledger does not say so yet", "order", o.ID, "error", err)
 		}
+		e.Accounts.Delivered(ctx, r.visit)
 		return Received{OrderID: o.ID, Status: "queued"}, nil
 	})
+}
+
+// park keeps an order whose key Rule refuses, while that is in its grace.
+func (e *Edge) park(ctx context.Context, r *Request, m order.Message, id int64, ledger order.Ledger, lot *parking.Lot) (any, error) {
+	switch ok, err := e.Accounts.InGrace(ctx, r.visit.Key); {
+	case err != nil:
+		return nil, err
+	case !ok:
+		return nil, fault.New(fault.Unauthorized, "")
+	}
+	if err := order.Park(ctx, lot, ledger, m, id, r.ID, e.Now()); err != nil {
+		return nil, err
+	}
+	r.Note("parked", true)
+	e.Accounts.Delivered(ctx, r.visit)
+	return Received{OrderID: id, Status: "queued"}, nil
 }
 
 func flagOf(r *Request, name string) (bool, error) {
