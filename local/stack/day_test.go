@@ -647,7 +647,7 @@ func TestBadKeys(t *testing.T) {
 	r.want(r.call("GET", "/contacts/255934461", nil), 401)
 	r.want(r.call("POST", "/transactions", sale(2, of("255934461"))), 200)
 	r.drain()
-	if rec := r.ledger(2); rec.State != order.Waiting || !strings.Contains(rec.Reason, "401") {
+	if rec := r.ledger(2); rec.State != order.Waiting || rec.Reason != order.Refused {
 		t.Errorf("ledger: %+v", rec)
 	}
 	r.rule.AddKey(key)

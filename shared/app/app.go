@@ -321,7 +321,7 @@ func OrderWorker(p Parts) lambda.Handler {
 	}
 	return edge.Handler("order-worker", func(ctx context.Context, d *worker.Delivery) error {
 		if watch, ok := parking.DecodeWatch(d.Body); ok {
-			n, err := w.Release(ctx, watch.Account, d.Attempt)
+			n, err := w.Release(ctx, watch, d.Attempt)
 			d.Note("account", watch.Account, "released", n)
 			return err
 		}

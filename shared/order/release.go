@@ -18,6 +18,9 @@ const Refused = "Rule refuses the shop's key"
 // droppedKey is why an order is left out whose key the merchant has dropped.
 const droppedKey = "its API key was dropped by the shop"
 
+// errAccepted says that Rule accepts a key again.
+var errAccepted = errors.New("order: Rule accepts the key again")
+
 const (
 	// lookOften and lookSeldom are how long is waited for a key that Rule accepts:
 	// a merchant renews it the same day, or forgets.
@@ -66,7 +69,16 @@ func settle(ctx context.Context, ledger Ledger, k Key, attempt string, s State, 
 // what has waited for parking.Kept is a dead letter; what came with a key that was
 // dropped is discarded. It comes again by itself until nothing is left. It may be
 // repeated.
-func (w *Worker) Release(ctx context.Context, id, attempt string) (released int, err error) {
+func (w *Worker) Release(ctx context.Context, watch parking.Watch, attempt string) (released int, err error) {
+	id := watch.Account
+	a, err := w.Directory.Get(ctx, id)
+	if errors.Is(err, account.ErrNotFound) || err == nil && watch.Until != 0 && a.Parked.Watched.UnixMilli() > watch.Until {
+		return 0, nil // another message looks after it by now
+	}
+	if err != nil {
+		return 0, err
+	}
+parked:
 	for {
 		list, err := w.Lot.Store.List(ctx, id, "", batch)
 		if err != nil || len(list) == 0 {
@@ -81,6 +93,9 @@ func (w *Worker) Release(ctx context.Context, id, attempt string) (released int,
 				return released, w.Lot.Again(ctx, id, 0)
 			}
 			done, err := w.release(ctx, i, keys, fmt.Sprintf("%s-%d", attempt, released))
+			if errors.Is(err, errAccepted) {
+				continue parked
+			}
 			if err != nil {
 				w.Log.WarnContext(ctx, "what is parked has to wait", "account", id, "order", i.Order, "error", err)
 			}
@@ -151,10 +166,13 @@ func (w *Worker) ask(ctx context.Context, i parking.Item, own account.Key) error
 	if err != nil {
 		return err
 	}
-	if err := w.Directory.Verify(ctx, v, account.VerifiedFor); err != nil && fault.KindOf(err) != fault.Unauthorized {
-		return err
+	if err = w.Directory.Verify(ctx, v, account.VerifiedFor); err == nil {
+		return errAccepted
 	}
-	return nil
+	if fault.KindOf(err) == fault.Unauthorized {
+		return nil
+	}
+	return err
 }
 
 // deliverParked delivers a parked order by a key.

@@ -21,6 +21,8 @@ type Directory interface {
 	Open(ctx context.Context, scope, key string) (*account.Visit, error)
 	// Verify makes sure that Rule has accepted the key within that time.
 	Verify(ctx context.Context, v *account.Visit, within time.Duration) error
+	// Get returns an account by its scope, account.ErrNotFound if there is none.
+	Get(ctx context.Context, scope string) (account.Account, error)
 	// Keys returns the account's keys that were not dropped.
 	Keys(ctx context.Context, account string) ([]account.Key, error)
 }

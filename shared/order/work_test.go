@@ -46,7 +46,7 @@ type directory struct {
 }
 
 func (d directory) Open(ctx context.Context, scope, _ string) (*account.Visit, error) {
-	a, _, err := d.Get(ctx, scope, "", "")
+	a, err := d.Get(ctx, scope)
 	if errors.Is(err, account.ErrNotFound) {
 		return nil, fault.Wrap(fault.NotFound, err, "There is no such account.")
 	}
@@ -54,6 +54,11 @@ func (d directory) Open(ctx context.Context, scope, _ string) (*account.Visit, e
 		return nil, errors.Join(err, d.key)
 	}
 	return &account.Visit{Account: a, Rule: d.rule.Session(fakerule.DefaultKey, a.BlockedUntil, nil)}, nil
+}
+
+func (d directory) Get(ctx context.Context, scope string) (account.Account, error) {
+	a, _, err := d.Accounts.Get(ctx, scope, "", "")
+	return a, err
 }
 
 func (d directory) Keys(ctx context.Context, id string) ([]account.Key, error) {

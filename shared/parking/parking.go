@@ -105,6 +105,9 @@ type dataKey struct {
 type Watch struct {
 	Account string `json:"account"`
 	Parked  bool   `json:"parked"`
+	// Until is, in unix milliseconds, until when it stands for the account: one that
+	// finds a later time there has been replaced. 0 for one posted by hand.
+	Until int64 `json:"until,omitempty"`
 }
 
 // DecodeWatch reads a message; ok is false if it is another one.
@@ -168,7 +171,7 @@ func (l *Lot) Again(ctx context.Context, id string, delay time.Duration) error {
 	if _, err := l.Accounts.Watch(ctx, id, until, until); err != nil {
 		return fmt.Errorf("look after what is parked: %w", err)
 	}
-	body, err := json.Marshal(Watch{id, true})
+	body, err := json.Marshal(Watch{id, true, until.UnixMilli()})
 	if err != nil {
 		return err
 	}

@@ -181,7 +181,7 @@ func TestOrderOfARefusedKey(t *testing.T) {
 	if body, err := lot.Open(t.Context(), list[0]); err != nil || !bytes.Contains(body, []byte("kund.ett")) {
 		t.Errorf("opened: %q, %v", body, err)
 	}
-	if len(sent) != 1 || sent[0].Body != `{"account":"42","parked":true}` {
+	if len(sent) != 1 || !strings.HasPrefix(sent[0].Body, `{"account":"42","parked":true`) {
 		t.Errorf("queued %+v, want one message that looks after both", sent)
 	}
 	for id := int64(1); id <= 2; id++ {
