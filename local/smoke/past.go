@@ -48,7 +48,7 @@ func (w *world) past(ctx context.Context, d *deployment.Deployment, f template.F
 			return err
 		}
 		return imported(ctx, dynamo.NewImports(client, name), shop)
-	case "backfill-worker", "credentials-get", "credentials-delete":
+	case "backfill-worker", "credentials-get", "credentials-delete", "key-list", "key-drop":
 		accounts, err := table("ACCOUNTS_TABLE")
 		if err != nil {
 			return err

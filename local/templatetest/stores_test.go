@@ -146,12 +146,13 @@ func TestTables(t *testing.T) {
 		"BonusTable":    {"account S HASH", "subscriber N RANGE"},
 		"ImportsTable":  {"import S HASH", "part N RANGE"},
 		"HistoryTable":  {"account S HASH", "item S RANGE"},
+		"ParkedTable":   {"account S HASH", "item S RANGE"},
 	}
 	// A line of the ledger, or a book of bonus checks, that was deleted would let
 	// the same thing happen twice.
 	expires := object{"AttributeName": "expires", "Enabled": true}
 	wantTTL := map[string]object{
-		"AccountsTable": expires, "LedgerTable": nil, "BonusTable": nil, "ImportsTable": expires, "HistoryTable": expires,
+		"AccountsTable": expires, "LedgerTable": nil, "BonusTable": nil, "ImportsTable": expires, "HistoryTable": expires, "ParkedTable": expires,
 	}
 	gotTTL := map[string]object{}
 	gotKeys := map[string][]string{}
