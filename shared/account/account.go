@@ -15,6 +15,7 @@ import (
 	"errors"
 	"net/url"
 	"regexp"
+	"strconv"
 	"strings"
 	"time"
 )
@@ -136,6 +137,11 @@ type Shop struct {
 	Environment string // host and port, such as api.mysitoo.com
 	Account     string
 	Site        int64
+}
+
+// String names the shop, as sentences do.
+func (s Shop) String() string {
+	return s.Account + ", site " + strconv.FormatInt(s.Site, 10) + " at " + s.Environment
 }
 
 // environment is the host of a base URL, and its port where it is not the
