@@ -160,7 +160,7 @@ func TestFail(t *testing.T) {
 		}},
 		"ledger Queue": {
 			call: func(ctx context.Context, s *stores) error {
-				return s.ledger.Queue(ctx, order.Key{Account: "shop", Order: 2}, now)
+				return s.ledger.Queue(ctx, order.Key{Account: "shop", Order: 2}, order.Stamp{}, now)
 			},
 			happened: func(ctx context.Context, s *stores) bool {
 				_, ok, err := s.ledger.Get(ctx, order.Key{Account: "shop", Order: 2})
@@ -169,7 +169,7 @@ func TestFail(t *testing.T) {
 		},
 		"ledger Claim": {
 			call: func(ctx context.Context, s *stores) error {
-				c, err := s.ledger.Claim(ctx, k, "b", now.Add(time.Hour), time.Minute)
+				c, err := s.ledger.Claim(ctx, k, order.Stamp{}, "b", now.Add(time.Hour), time.Minute)
 				if err != nil && !cmp.Equal(c, order.Claim{}) {
 					return errors.New("Claim returned a claim beside its error")
 				}
@@ -359,10 +359,10 @@ func TestFail(t *testing.T) {
 				if err := s.accounts.Create(ctx, account.Account{ID: "shop"}); err != nil {
 					t.Fatal(err)
 				}
-				if _, err := s.ledger.Claim(ctx, k, "a", now, time.Minute); err != nil {
+				if _, err := s.ledger.Claim(ctx, k, order.Stamp{}, "a", now, time.Minute); err != nil {
 					t.Fatal(err)
 				}
-				if _, err := s.ledger.Claim(ctx, done, "a", now, time.Minute); err != nil {
+				if _, err := s.ledger.Claim(ctx, done, order.Stamp{}, "a", now, time.Minute); err != nil {
 					t.Fatal(err)
 				}
 				if err := s.ledger.Finish(ctx, done, "a", order.Sent, "", false, now); err != nil {

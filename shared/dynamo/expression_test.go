@@ -103,7 +103,7 @@ func TestExpressions(t *testing.T) {
 	_, unparkErr := accounts.Park(t.Context(), "shop", -1, -1, account.Parked{})
 	_, watchErr := accounts.Watch(t.Context(), "shop", now, now)
 	_, attemptErr := accounts.Attempt(t.Context(), "shop", now)
-	_, claimErr := ledger.Claim(t.Context(), key, "a", now, time.Minute)
+	_, claimErr := ledger.Claim(t.Context(), key, order.Stamp{}, "a", now, time.Minute)
 	for op, err := range map[string]error{
 		"Create":               accounts.Create(t.Context(), account.Account{ID: "shop"}),
 		"Block":                accounts.Block(t.Context(), "shop", now),
@@ -135,7 +135,7 @@ func TestExpressions(t *testing.T) {
 		"SavePart of a job":    backfills.SavePart(t.Context(), "shop", "job", 1, history.Part{ID: "a"}),
 		"Add":                  addErr,
 		"Add again":            addAgainErr,
-		"Queue":                ledger.Queue(t.Context(), key, now),
+		"Queue":                ledger.Queue(t.Context(), key, order.Stamp{}, now),
 		"Claim":                claimErr,
 		"Note":                 ledger.Note(t.Context(), key, "a", 1, now),
 		"Finish":               ledger.Finish(t.Context(), key, "a", order.Sent, "", false, now),

@@ -269,6 +269,8 @@ func (t *task) giveUp(ctx context.Context, o *old, why string) error {
 		return fmt.Errorf("read ledger: %w", err)
 	}
 	switch {
+	case t.conflicts(ctx, o, rec):
+		return nil
 	case !known || rec.State == order.Failed:
 	case rec.State == order.Sent || rec.State == order.Skipped:
 		t.final(o, rec)
@@ -278,7 +280,7 @@ func (t *task) giveUp(ctx context.Context, o *old, why string) error {
 		return nil
 	default:
 		attempt := attemptPrefix + "give-up-" + t.m.Part
-		c, err := t.Ledger.Claim(ctx, k, attempt, t.Now(), order.Lease)
+		c, err := t.Ledger.Claim(ctx, k, order.StampOf(o.Order), attempt, t.Now(), order.Lease)
 		if err != nil {
 			return fmt.Errorf("claim order: %w", err)
 		}
@@ -361,7 +363,7 @@ func (t *task) read(raw []json.RawMessage) {
 		} else {
 			o.month = o.Date.In(rule.Stockholm).Format("2006-01")
 			if o.Date.IsZero() { // as an order that comes from the till without one
-				o.Date = t.Now()
+				o.Date, o.Undated = t.Now(), true
 			}
 		}
 		t.orders = append(t.orders, o)
@@ -987,22 +989,26 @@ func (t *task) without(ctx context.Context, orders []*old, e *rule.Error) (rest,
 // what was taken.
 func (t *task) claim(ctx context.Context, orders []*old) error {
 	err := t.each(orders, func(o *old) error {
-		k := order.Key{Account: t.account.ID, Order: o.ID}
+		k := order.Key{Account: t.m.Account, Order: o.ID}
 		rec, known, err := t.Ledger.Get(ctx, k)
 		if err != nil {
 			return fmt.Errorf("read ledger: %w", err)
 		}
-		if known && t.live(rec) {
+		switch {
+		case t.conflicts(ctx, o, rec):
+			return nil
+		case known && t.live(rec):
 			o.settle(skipped, OnItsWay)
 			return nil
 		}
-		c, err := t.Ledger.Claim(ctx, k, t.attempt, t.Now(), lease)
+		c, err := t.Ledger.Claim(ctx, k, order.StampOf(o.Order), t.attempt, t.Now(), lease)
 		if err != nil {
 			o.maybe = true
 			return fmt.Errorf("claim order: %w", err)
 		}
 		o.claim = c
 		switch {
+		case t.conflicts(ctx, o, c.Record):
 		case c.Mine:
 			o.mine, o.doubt = true, c.Uncertain
 		case c.State == order.Working:
@@ -1039,6 +1045,21 @@ func (t *task) claim(ctx context.Context, orders []*old) error {
 		}
 		return nil
 	})
+}
+
+// conflicts reports whether what the ledger has under an order's number is another
+// order; the order has failed then. What the ledger cannot be told of it is logged.
+func (t *task) conflicts(ctx context.Context, o *old, rec order.Record) bool {
+	stamp := order.StampOf(o.Order)
+	if !rec.Stamp.Conflicts(stamp) {
+		return false
+	}
+	k := order.Key{Account: t.m.Account, Order: o.ID}
+	if err := t.Deliverer.Conflict(ctx, k, stamp, attemptPrefix+"conflict-"+t.m.Part); fault.KindOf(err) != fault.Conflict {
+		t.Log.ErrorContext(ctx, "the ledger does not say of an order that its number is another's", "account", t.m.Account, "order", o.ID, "error", err)
+	}
+	o.settle(failed, order.Conflicting)
+	return true
 }
 
 // live reports whether an order is the order worker's to deliver.
@@ -1145,7 +1166,7 @@ func (t *task) free(ctx context.Context, orders []*old) error {
 		if !o.mine && !o.maybe {
 			return nil
 		}
-		k := order.Key{Account: t.account.ID, Order: o.ID}
+		k := order.Key{Account: t.m.Account, Order: o.ID}
 		// Of one that may not be held, nothing is known of an earlier call either.
 		err := t.Ledger.Finish(ctx, k, t.attempt, order.Waiting, by(t.m.Job)+": not its turn yet", o.doubt || o.maybe, t.Now())
 		if err != nil && !o.maybe {
@@ -1164,7 +1185,7 @@ func (t *task) single(ctx context.Context, o *old) error {
 	if err := t.room(ctx, lastOrder); err != nil {
 		return err
 	}
-	k := order.Key{Account: t.account.ID, Order: o.ID}
+	k := order.Key{Account: t.m.Account, Order: o.ID}
 	if t.m.Resend {
 		if done, err := t.resend(ctx, o, k); done || err != nil {
 			return err
@@ -1174,7 +1195,10 @@ func (t *task) single(ctx context.Context, o *old) error {
 		if err != nil {
 			return fmt.Errorf("read ledger: %w", err)
 		}
-		if known && t.live(rec) {
+		switch {
+		case t.conflicts(ctx, o, rec):
+			return nil
+		case known && t.live(rec):
 			o.settle(skipped, OnItsWay)
 			return nil
 		}
@@ -1198,6 +1222,9 @@ func (t *task) single(ctx context.Context, o *old) error {
 	if gerr != nil {
 		return fmt.Errorf("read ledger: %w", gerr)
 	}
+	if o.outcome != "" || t.conflicts(ctx, o, rec) {
+		return nil
+	}
 	switch rec.State {
 	case order.Failed:
 		o.settle(failed, rec.Reason)
@@ -1217,6 +1244,9 @@ func (t *task) resend(ctx context.Context, o *old, k order.Key) (done bool, err 
 	rec, known, err := t.Ledger.Get(ctx, k)
 	if err != nil {
 		return false, fmt.Errorf("read ledger: %w", err)
+	}
+	if t.conflicts(ctx, o, rec) {
+		return true, nil
 	}
 	if !known || rec.State != order.Sent && rec.State != order.Skipped {
 		return false, nil

@@ -148,14 +148,17 @@ func (d *Deliverer) Quietly(ctx context.Context, a account.Account, r *rule.Sess
 }
 
 func (d *Deliverer) deliver(ctx context.Context, a account.Account, r *rule.Session, o sitoo.Order, attempt string, m Mode) error {
-	k := Key{Account: a.Scope(), Order: o.ID}
+	k, stamp := Key{Account: a.Scope(), Order: o.ID}, StampOf(o)
 	at := d.Now()
-	claim, err := d.Ledger.Claim(ctx, k, attempt, at, Lease)
+	claim, err := d.Ledger.Claim(ctx, k, stamp, attempt, at, Lease)
+	if err == nil && claim.Stamp.Conflicts(stamp) {
+		return d.Conflict(ctx, k, stamp, attempt)
+	}
 	if err == nil && !m.Quiet && overtaken(claim.Record, o, at) {
 		if err := d.follow(ctx, r, claim.Record, at); err != nil {
 			return err
 		}
-		claim, err = d.Ledger.Claim(ctx, k, attempt, d.Now(), Lease)
+		claim, err = d.Ledger.Claim(ctx, k, stamp, attempt, d.Now(), Lease)
 		if err == nil && overtaken(claim.Record, o, at) { // noted by a clock that is ahead of this one
 			return &fault.Error{Kind: fault.Busy, Message: "A backfill has sent this order just now.", RetryAt: at.Add(lookAgain)}
 		}

@@ -137,7 +137,7 @@ func TestOvertakenByALargeCall(t *testing.T) {
 		r := newRace(t)
 		o := r.soldBefore(time.Hour)
 		k := order.Key{Account: "a", Order: o.ID}
-		if _, err := r.Ledger.Claim(t.Context(), k, "history-1", r.clock(), time.Hour); err != nil {
+		if _, err := r.Ledger.Claim(t.Context(), k, order.Stamp{}, "history-1", r.clock(), time.Hour); err != nil {
 			t.Fatal(err)
 		}
 		// While the backfill holds it, it is looked for again in a minute.

@@ -10,6 +10,7 @@ import (
 	"sitoo-rule/shared/fault"
 	"sitoo-rule/shared/parking"
 	"sitoo-rule/shared/worker"
+	"sitoo-rule/shared/sitoo"
 )
 
 // Refused is why an order waits whose key Rule refuses.
@@ -37,27 +38,27 @@ const (
 
 // Park keeps a message whose key Rule refuses, and notes in the ledger that it
 // waits. attempt is unique to the try. fault.Unavailable if no more can be kept.
-func Park(ctx context.Context, lot *parking.Lot, ledger Ledger, m Message, id int64, attempt string, now time.Time) error {
+func Park(ctx context.Context, lot *parking.Lot, ledger Ledger, m Message, o sitoo.Order, attempt string, now time.Time) error {
 	text, err := m.Encode()
 	if err != nil {
 		return err
 	}
-	i := parking.Item{Account: m.Account, Label: m.Label, Kind: parking.Order, Key: m.Key, Order: id, Reason: Refused}
+	i := parking.Item{Account: m.Account, Label: m.Label, Kind: parking.Order, Key: m.Key, Order: o.ID, Reason: Refused}
 	if err := lot.Park(ctx, i, []byte(text)); err != nil {
 		return err
 	}
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), time.Second)
 	defer cancel()
-	if err := settle(ctx, ledger, Key{m.Scope(), id}, attempt, Waiting, Refused, now); err != nil {
-		lot.Log.WarnContext(ctx, "order is parked, but the ledger does not say so yet", "account", m.Account, "order", id, "error", err)
+	if err := settle(ctx, ledger, Key{m.Scope(), o.ID}, StampOf(o), attempt, Waiting, Refused, now); err != nil {
+		lot.Log.WarnContext(ctx, "order is parked, but the ledger does not say so yet", "account", m.Account, "order", o.ID, "error", err)
 	}
 	return nil
 }
 
 // settle notes a state of an order that no attempt is at work on and that is not
 // final.
-func settle(ctx context.Context, ledger Ledger, k Key, attempt string, s State, reason string, now time.Time) error {
-	claim, err := ledger.Claim(ctx, k, attempt, now, Lease)
+func settle(ctx context.Context, ledger Ledger, k Key, stamp Stamp, attempt string, s State, reason string, now time.Time) error {
+	claim, err := ledger.Claim(ctx, k, stamp, attempt, now, Lease)
 	if err != nil || !claim.Mine {
 		return err
 	}
@@ -133,7 +134,7 @@ func (w *Worker) release(ctx context.Context, i parking.Item, keys []account.Key
 	}
 	switch {
 	case own.ID == "":
-		if err := settle(ctx, w.Ledger, k, attempt, Skipped, droppedKey, w.Now()); err != nil {
+		if err := settle(ctx, w.Ledger, k, Stamp{}, attempt, Skipped, droppedKey, w.Now()); err != nil {
 			return false, err
 		}
 		w.Log.WarnContext(ctx, "discarded, its key was dropped", "account", i.Account, "order", i.Order, "key", i.Key)

@@ -50,14 +50,14 @@ func (w *Worker) Work(ctx context.Context, body, attempt string) (m Message, id 
 		return m, o.ID, nil, err
 	}
 	if !v.Key.Dropped.IsZero() {
-		return m, o.ID, v.Rule, settle(ctx, w.Ledger, Key{m.Scope(), o.ID}, attempt, Skipped, droppedKey, w.Now())
+		return m, o.ID, v.Rule, settle(ctx, w.Ledger, Key{m.Scope(), o.ID}, StampOf(o), attempt, Skipped, droppedKey, w.Now())
 	}
 	if err = w.Directory.Verify(ctx, v, account.VerifiedFor); err == nil {
 		err = w.Deliver(ctx, v.Account, v.Rule, o, attempt)
 	}
 	if err != nil && fault.KindOf(err) == fault.Unauthorized && w.Lot != nil {
 		m.Key = v.Key.ID
-		err = Park(ctx, w.Lot, w.Ledger, m, o.ID, attempt+"-parked", w.Now())
+		err = Park(ctx, w.Lot, w.Ledger, m, o, attempt+"-parked", w.Now())
 	}
 	return m, o.ID, v.Rule, err
 }
@@ -75,10 +75,10 @@ func (w *Worker) decode(body string) (m Message, o sitoo.Order, err error) {
 		return m, sitoo.Order{}, err
 	}
 	if o.Date.IsZero() {
-		o.Date = m.Received
+		o.Date, o.Undated = m.Received, true
 	}
 	if o.Date.IsZero() { // a message posted by hand
-		o.Date = w.Now()
+		o.Date, o.Undated = w.Now(), true
 	}
 	return m, o, nil
 }
@@ -96,11 +96,16 @@ func (w *Worker) GiveUp(ctx context.Context, body, attempt string, cause error) 
 	if err != nil {
 		return nil
 	}
-	k := Key{Account: m.Scope(), Order: o.ID}
-	if r, ok, err := w.Ledger.Get(ctx, k); err != nil || !ok || r.State == Failed {
+	k, stamp := Key{Account: m.Scope(), Order: o.ID}, StampOf(o)
+	r, ok, err := w.Ledger.Get(ctx, k)
+	if err == nil && r.Stamp.Conflicts(stamp) { // it is another order's, and is left alone
+		k = k.Beside(stamp)
+		r, ok, err = w.Ledger.Get(ctx, k)
+	}
+	if err != nil || !ok || r.State == Failed {
 		return err
 	}
-	claim, err := w.Ledger.Claim(ctx, k, attempt, w.Now(), Lease)
+	claim, err := w.Ledger.Claim(ctx, k, stamp, attempt, w.Now(), Lease)
 	if err != nil {
 		return fmt.Errorf("claim order: %w", err)
 	}

@@ -196,7 +196,7 @@ func (e *Edge) OrderReceive(queue worker.Sender, ledger order.Ledger, lot *parki
 		}
 		m := order.Message{Account: r.Account.ID, Label: r.Account.Label, Key: r.visit.Key.ID, Request: r.ID, Received: e.Now().UTC(), Order: raw}
 		if r.visit.Key.Bad() {
-			return e.park(ctx, r, m, o.ID, ledger, lot)
+			return e.park(ctx, r, m, o, ledger, lot)
 		}
 		text, err := m.Encode()
 		if err != nil {
@@ -211,7 +211,7 @@ func (e *Edge) OrderReceive(queue worker.Sender, ledger order.Ledger, lot *parki
 		}
 		note, cancel := context.WithTimeout(ctx, ledgerPatience)
 		defer cancel()
-		if err := ledger.Queue(note, order.Key{Account: r.Account.Scope(), Order: o.ID}, before); err != nil {
+		if err := ledger.Queue(note, order.Key{Account: r.Account.Scope(), Order: o.ID}, order.StampOf(o), before); err != nil {
 			r.Log.WarnContext(ctx, "order is queued, but the ledger does not say so yet", "order", o.ID, "error", err)
 		}
 		e.Accounts.Delivered(ctx, r.visit)
@@ -220,19 +220,19 @@ func (e *Edge) OrderReceive(queue worker.Sender, ledger order.Ledger, lot *parki
 }
 
 // park keeps an order whose key Rule refuses, while that is in its grace.
-func (e *Edge) park(ctx context.Context, r *Request, m order.Message, id int64, ledger order.Ledger, lot *parking.Lot) (any, error) {
+func (e *Edge) park(ctx context.Context, r *Request, m order.Message, o sitoo.Order, ledger order.Ledger, lot *parking.Lot) (any, error) {
 	switch ok, err := e.Accounts.InGrace(ctx, r.visit.Key); {
 	case err != nil:
 		return nil, err
 	case !ok:
 		return nil, fault.New(fault.Unauthorized, "")
 	}
-	if err := order.Park(ctx, lot, ledger, m, id, r.ID, e.Now()); err != nil {
+	if err := order.Park(ctx, lot, ledger, m, o, r.ID, e.Now()); err != nil {
 		return nil, err
 	}
 	r.Note("parked", true)
 	e.Accounts.Delivered(ctx, r.visit)
-	return Received{OrderID: id, Status: "queued"}, nil
+	return Received{OrderID: o.ID, Status: "queued"}, nil
 }
 
 func flagOf(r *Request, name string) (bool, error) {
