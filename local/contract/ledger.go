@@ -363,6 +363,8 @@ func Ledger(t *testing.T, open func(t *testing.T) order.Ledger) {
 		l.want(held)
 	})
 
+	stamps(t, open)
+
 	t.Run("a cancelled context", func(t *testing.T) {
 		t.Parallel()
 		l, ctx := ledgerOf(t, open), cancelled(t)
@@ -404,14 +406,15 @@ func sequence(t *rapid.T, l order.Ledger) {
 			now = now.Add(time.Duration(rapid.IntRange(0, 90_000).Draw(t, "ms")) * time.Millisecond)
 		},
 		"queue": func(t *rapid.T) {
-			if err := l.Queue(ctx, k, order.Stamp{}, now); err != nil {
+			s := someStamps.Draw(t, "stamp")
+			if err := l.Queue(ctx, k, s, now); err != nil {
 				t.Fatalf("Queue: %v", err)
 			}
 			switch {
 			case model == nil:
-				model = &order.Record{Key: k, State: order.Queued, Queued: now, Updated: now}
-			case model.State == order.Failed && model.Updated.Before(now):
-				model.State, model.Reason, model.Updated = order.Queued, "", now
+				model = &order.Record{Key: k, State: order.Queued, Queued: now, Updated: now, Stamp: s}
+			case model.State == order.Failed && model.Updated.Before(now) && !model.Stamp.Conflicts(s):
+				model.State, model.Reason, model.Updated, model.Stamp = order.Queued, "", now, model.Stamp.With(s)
 			}
 		},
 		"reopen": func(t *rapid.T) {
@@ -431,7 +434,8 @@ func sequence(t *rapid.T, l order.Ledger) {
 		"claim": func(t *rapid.T) {
 			attempt := names.Draw(t, "attempt")
 			lease := time.Duration(rapid.IntRange(1, 60_000).Draw(t, "lease ms")) * time.Millisecond
-			got, err := l.Claim(ctx, k, order.Stamp{}, attempt, now, lease)
+			s := someStamps.Draw(t, "stamp")
+			got, err := l.Claim(ctx, k, s, attempt, now, lease)
 			if err != nil {
 				t.Fatalf("Claim: %v", err)
 			}
@@ -441,8 +445,12 @@ func sequence(t *rapid.T, l order.Ledger) {
 			final := model.State == order.Sent || model.State == order.Skipped
 			working := model.State == order.Working
 			running := working && now.Before(model.Lease)
-			mine := running && model.Attempt == attempt
-			if !final && !running {
+			other := model.Stamp.Conflicts(s)
+			mine := running && model.Attempt == attempt && !other
+			if !running && !other {
+				model.Stamp = model.Stamp.With(s)
+			}
+			if !final && !running && !other {
 				mine = true
 				model.Uncertain = model.Uncertain || working
 				model.State, model.Reason, model.Attempt = order.Working, "", attempt
