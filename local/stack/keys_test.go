@@ -3,6 +3,7 @@ package stack_test
 import (
 	"fmt"
 	"net/http"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -270,6 +271,32 @@ func TestTwoLabelsOneNumber(t *testing.T) {
 	fmt.Sscan(id, &sub)
 	if got := r.entriesOf(sub); len(got) != 3 {
 		t.Errorf("entries %v, want one for each label", got)
+	}
+	refs := map[string]int{}
+	for _, e := range r.rule.Entries(key, sub, order.Group) {
+		refs[e.Value("orderref")]++
+	}
+	if fmt.Sprint(refs) != "map[:1 fi/1:1 se/1:1]" {
+		t.Errorf("orderref %v", refs)
+	}
+	for token, want := range map[string]string{key: "1 fi:1 se:1", key + "/fi": "1 :1 se:1"} {
+		var shown []string
+		for _, one := range r.want(r.as(token, "GET", "/contacts/"+id+"/transactions", nil), 200).([]any) {
+			shown = append(shown, one.(map[string]any)["transactionid"].(string))
+		}
+		slices.Sort(shown)
+		expected := strings.Fields(want)
+		slices.Sort(expected)
+		if !slices.Equal(shown, expected) {
+			t.Errorf("the card of %s shows %v, want %v", token, shown, expected)
+		}
+	}
+	// A return under one label credits that label's order, and the same order again
+	// is not written twice.
+	r.want(r.as(key+"/fi", "POST", "/transactions", sale(1, of(id))), 200)
+	r.drain()
+	if got := r.entriesOf(sub); len(got) != 3 {
+		t.Errorf("entries %v after the same order again", got)
 	}
 }
 

@@ -302,6 +302,12 @@ func (s *Accounts) SawLabel(ctx context.Context, id, label string) error {
 // item that is there, which is no error: the change may have been made by an
 // earlier try of this call. account.ErrNotFound if there is no such item.
 func (s *Accounts) change(ctx context.Context, id, update, condition string, values item) (done bool, err error) {
+	_, done, err = s.attempt(ctx, id, update, condition, values)
+	return done, err
+}
+
+// attempt is change, with the item on which the condition does not hold.
+func (s *Accounts) attempt(ctx context.Context, id, update, condition string, values item) (there item, done bool, err error) {
 	_, err = s.client.UpdateItem(ctx, &dynamodb.UpdateItemInput{
 		TableName:                           aws.String(s.table),
 		Key:                                 item{"id": text(id)},
@@ -313,12 +319,12 @@ func (s *Accounts) change(ctx context.Context, id, update, condition string, val
 	})
 	there, ok := refused(err)
 	if !ok {
-		return err == nil, awsfault.Wrap(err, "update item")
+		return nil, err == nil, awsfault.Wrap(err, "update item")
 	}
 	if len(there) == 0 {
-		return false, account.ErrNotFound
+		return nil, false, account.ErrNotFound
 	}
-	return false, nil
+	return there, false, nil
 }
 
 func (s *Accounts) get(ctx context.Context, id string) (item, error) {

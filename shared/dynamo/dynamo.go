@@ -21,7 +21,8 @@
 //	labels        SS  "/" and the label, for those under which orders have come
 //	blockeduntil  N   Rule takes no call before this time
 //	schema        N   version of the field schema declared in Rule
-//	parked        N   how many orders are parked, and parkedbytes N their size
+//	parked        N   how many orders are parked, and parkedbytes N their size;
+//	                  parkedstamp S, random, new with every change of the two
 //	watched       N   until when a message is under way that looks after them
 //
 // A Rule API key:
@@ -69,7 +70,7 @@
 //	count    N  wrong ones in a row
 //	last     N  when the last one was
 //	until    N  there may be none before this time
-//	rev      N  how many times the item has been written
+//	rev      N  how many times the item has been written, and stamp S, random, by whom
 //	expires  N  as below
 //
 // An unknown key that Rule refused:

@@ -3,6 +3,7 @@ package dynamo
 import (
 	"cmp"
 	"context"
+	"crypto/rand"
 	"fmt"
 	"slices"
 	"strconv"
@@ -230,6 +231,7 @@ func (s *Accounts) Forgive(ctx context.Context, name string) error {
 // count writes what change makes of the attempts under a name, unless another
 // writes at the same time: then it looks again.
 func (s *Accounts) count(ctx context.Context, name string, change func(account.Attempts) account.Attempts) error {
+	stamp := rand.Text()
 	for {
 		found, err := s.get(ctx, attemptsPrefix+name)
 		if err != nil {
@@ -246,7 +248,7 @@ func (s *Accounts) count(ctx context.Context, name string, change func(account.A
 			return nil
 		}
 		i := item{
-			"id": text(attemptsPrefix + name), "count": number(int64(after.Count)), "last": moment(after.Last), "rev": number(rev + 1),
+			"id": text(attemptsPrefix + name), "count": number(int64(after.Count)), "last": moment(after.Last), "rev": number(rev + 1), "stamp": text(stamp),
 			"expires": number(later(after.Last, after.Until).Add(time.Hour).Unix()),
 		}
 		if !after.Until.IsZero() {
@@ -256,8 +258,12 @@ func (s *Accounts) count(ctx context.Context, name string, change func(account.A
 		_, err = s.client.PutItem(ctx, &dynamodb.PutItemInput{
 			TableName: aws.String(s.table), Item: i, ConditionExpression: aws.String(condition),
 			ExpressionAttributeNames: names(condition), ExpressionAttributeValues: item{":rev": number(rev)},
+			ReturnValuesOnConditionCheckFailure: types.ReturnValuesOnConditionCheckFailureAllOld,
 		})
-		if _, ok := refused(err); ok && ctx.Err() == nil {
+		if there, ok := refused(err); ok && ctx.Err() == nil {
+			if r := (reader{item: there}); r.text("stamp") == stamp {
+				return nil // an earlier try, whose answer was lost
+			}
 			continue
 		}
 		return awsfault.Wrap(err, "put item")
@@ -274,7 +280,10 @@ func later(a, b time.Time) time.Time {
 // Park adds to what is counted as parked, if the limits allow it.
 func (s *Accounts) Park(ctx context.Context, id string, count int, n int64, most account.Parked) (bool, error) {
 	values := item{":count": number(int64(count)), ":bytes": number(n)}
-	condition := "attribute_exists(#id)"
+	// The stamp tells a try whose answer was lost from another caller's.
+	stamp := rand.Text()
+	values[":stamp"] = text(stamp)
+	condition := "attribute_exists(#id) AND (attribute_not_exists(#parkedstamp) OR NOT #parkedstamp = :stamp)"
 	if count > 0 || n > 0 {
 		condition += " AND (attribute_not_exists(#parked) OR #parked <= :mostcount AND #parkedbytes <= :mostbytes)"
 		values[":mostcount"], values[":mostbytes"] = number(int64(most.Count-count)), number(most.Bytes-n)
@@ -282,13 +291,15 @@ func (s *Accounts) Park(ctx context.Context, id string, count int, n int64, most
 			return false, nil
 		}
 	}
-	done, err := s.change(ctx, accountPrefix+id, "ADD #parked :count, #parkedbytes :bytes", condition, values)
-	return done, wrapAccount(err, "count what is parked", "account "+id)
+	there, done, err := s.attempt(ctx, accountPrefix+id, "SET #parkedstamp = :stamp ADD #parked :count, #parkedbytes :bytes", condition, values)
+	r := reader{item: there}
+	return done || err == nil && r.text("parkedstamp") == stamp, wrapAccount(err, "count what is parked", "account "+id)
 }
 
 // Watch notes until when what is parked is looked after.
 func (s *Accounts) Watch(ctx context.Context, id string, now, until time.Time) (bool, error) {
-	done, err := s.change(ctx, accountPrefix+id, "SET #watched = :until", "attribute_exists(#id) AND (attribute_not_exists(#watched) OR #watched <= :now)",
+	// Until is there already if an earlier try's answer was lost.
+	done, err := s.change(ctx, accountPrefix+id, "SET #watched = :until", "attribute_exists(#id) AND (attribute_not_exists(#watched) OR #watched <= :now OR #watched = :until)",
 		item{":until": moment(until), ":now": moment(now)})
 	return done, wrapAccount(err, "look after what is parked", "account "+id)
 }

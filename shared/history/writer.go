@@ -801,7 +801,7 @@ func (t *task) call(ctx context.Context, orders []*old) (err error) {
 	mine := slices.DeleteFunc(slices.Clone(orders), func(o *old) bool { return !o.mine })
 	slices.SortFunc(mine, func(a, b *old) int { return cmp.Compare(a.ID, b.ID) })
 	for _, o := range mine {
-		o.fields = order.Entry(o.Order)
+		o.fields = order.EntryOf(o.Order, t.account.Label)
 	}
 	groups := [][]*old{mine}
 	for rounds := 0; len(groups) > 0; {
@@ -1106,7 +1106,7 @@ func (t *task) there(ctx context.Context, o *old) (bool, error) {
 			continue
 		}
 		if have, ok := t.entries[sub]; ok {
-			if have[number(o)] {
+			if have[order.Ref(t.account.Label, number(o))] {
 				return true, nil
 			}
 			continue
@@ -1122,14 +1122,14 @@ func (t *task) there(ctx context.Context, o *old) (bool, error) {
 				return false, err
 			}
 			for _, e := range list {
-				have[strings.TrimSpace(e.Values["orderid"].Text())] = true
+				have[order.RefOf(e)] = true
 			}
 		}
-		if have[number(o)] {
+		if have[order.Ref(t.account.Label, number(o))] {
 			return true, nil
 		}
 		if more {
-			if _, found, err := t.rule.FindEntry(ctx, sub, order.Group, "orderid", number(o)); found || err != nil {
+			if _, found, err := order.Find(ctx, t.rule, sub, t.m.Account, o.ID); found || err != nil {
 				return found, err
 			}
 			continue
@@ -1255,7 +1255,7 @@ func (t *task) resend(ctx context.Context, o *old, k order.Key) (done bool, err 
 		if sub == 0 || rec.State != order.Sent {
 			continue
 		}
-		_, found, err := t.rule.FindEntry(ctx, sub, order.Group, "orderid", number(o))
+		_, found, err := order.Find(ctx, t.rule, sub, t.m.Account, o.ID)
 		if err != nil {
 			return false, err
 		}

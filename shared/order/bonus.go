@@ -130,7 +130,11 @@ type Bonus interface {
 // done before the order goes to Rule, so that an order which is done there is
 // done here as well; it may be repeated.
 func (d *Deliverer) count(ctx context.Context, r *rule.Session, a account.Account, o sitoo.Order, attempt string) error {
-	if proofs := Proofs(o); len(proofs) > 0 {
+	proofs := Proofs(o)
+	for i := range proofs {
+		proofs[i].Order = Ref(a.Label, proofs[i].Order)
+	}
+	if len(proofs) > 0 {
 		sub, err := d.whose(ctx, r, o)
 		switch {
 		case err != nil:
@@ -145,6 +149,7 @@ func (d *Deliverer) count(ctx context.Context, r *rule.Session, a account.Accoun
 	}
 	original := Original(o)
 	g, returns := givesBack(o)
+	g.Order, g.Original = Ref(a.Label, g.Order), Ref(a.Label, g.Original)
 	if original == 0 || original == o.ID || !returns {
 		return nil
 	}

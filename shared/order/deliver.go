@@ -219,7 +219,7 @@ func (d *Deliverer) follow(ctx context.Context, r *rule.Session, rec Record, at 
 	found := false
 	if rec.State == Sent {
 		var err error
-		if _, found, err = r.FindEntry(ctx, rec.Subscriber, Group, fieldOrderID, strconv.FormatInt(rec.Order, 10)); err != nil {
+		if _, found, err = Find(ctx, r, rec.Subscriber, rec.Account, rec.Order); err != nil {
 			return err
 		}
 	}
@@ -268,13 +268,13 @@ func (d *Deliverer) write(ctx context.Context, a account.Account, r *rule.Sessio
 	if !ok {
 		return false, skip{"the order names no customer"}
 	}
-	entry := Entry(o)
+	entry := EntryOf(o, a.Label)
 	found := false
 	sub := claim.Subscriber
 	var have rule.Entry
 	// Without a noted subscriber the earlier attempt ended before it wrote.
 	if claim.Uncertain && sub != 0 {
-		if have, found, err = r.FindEntry(ctx, sub, Group, fieldOrderID, strconv.FormatInt(o.ID, 10)); err != nil {
+		if have, found, err = Find(ctx, r, sub, a.Scope(), o.ID); err != nil {
 			return true, err
 		}
 	}
@@ -325,7 +325,7 @@ func (d *Deliverer) append(ctx context.Context, a account.Account, r *rule.Sessi
 	// the group, historical from the start, since nothing but a new entry can;
 	// then fill.
 	if a.Schema < SchemaVersion {
-		entry = slices.DeleteFunc(slices.Clone(entry), func(f rule.Field) bool { return f.Name != fieldOrderID })
+		entry = slices.DeleteFunc(slices.Clone(entry), func(f rule.Field) bool { return f.Name != fieldOrderID && f.Name != fieldOrderRef })
 	}
 	for _, who := range candidates {
 		if sub, err = who(); err != nil {
@@ -390,9 +390,9 @@ func (d *Deliverer) fill(ctx context.Context, a account.Account, r *rule.Session
 			d.Log.WarnContext(ctx, "Rule refuses the fields' types", "account", a.ID, "error", err)
 		}
 	}
-	number := strconv.FormatInt(id, 10)
+	field, value := identifier(a.Label, id)
 	err := d.without(ctx, entry, func(fields []rule.Field) error {
-		return r.PatchEntry(ctx, sub, Group, fieldOrderID, number, fields)
+		return r.PatchEntry(ctx, sub, Group, field, value, fields)
 	})
 	if err != nil {
 		return notYet(err)
@@ -400,7 +400,7 @@ func (d *Deliverer) fill(ctx context.Context, a account.Account, r *rule.Session
 	if !first {
 		return nil
 	}
-	e, found, err := r.FindEntry(ctx, sub, Group, fieldOrderID, number)
+	e, found, err := Find(ctx, r, sub, a.Scope(), id)
 	switch {
 	case err != nil:
 		return err

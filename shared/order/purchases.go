@@ -20,9 +20,10 @@ const (
 )
 
 // Purchases returns a customer's latest orders, newest first. Entries that
-// staff have damaged are left out and logged. It costs one request for every
+// staff have damaged are left out and logged. The purchases of another label than
+// the one that asks have it before their number (fi:210334). It costs one request for every
 // fifty orders; a customer with more than a thousand is cut off there.
-func Purchases(ctx context.Context, r *rule.Session, log *slog.Logger, subscriber int64) ([]Bought, error) {
+func Purchases(ctx context.Context, r *rule.Session, log *slog.Logger, subscriber int64, label string) ([]Bought, error) {
 	list := []Bought{}
 	for page := 1; page <= maxPages; page++ {
 		entries, more, err := r.Entries(ctx, subscriber, Group, page, perPage)
@@ -31,6 +32,7 @@ func Purchases(ctx context.Context, r *rule.Session, log *slog.Logger, subscribe
 		}
 		for _, e := range entries {
 			if b, ok := boughtOf(e); ok {
+				b.OrderID = shownID(e, label, b.OrderID)
 				list = append(list, b)
 			} else {
 				log.WarnContext(ctx, "order entry left out of the card: its number, date or total is damaged", "subscriber", subscriber, "entry", e.ID)

@@ -20,6 +20,7 @@ import (
 	"sitoo-rule/shared/bonus"
 	"sitoo-rule/shared/customer"
 	"sitoo-rule/shared/fault"
+	"sitoo-rule/shared/order"
 	"sitoo-rule/shared/rule"
 	"sitoo-rule/shared/sitoo"
 )
@@ -54,9 +55,9 @@ func (e *Edge) redemption(name string, do operation) lambda.Handler {
 		if err != nil {
 			return nil, err
 		}
-		if order := strings.TrimSpace(r.Query["orderid"]); order != "" && in.OrderID == "" {
+		if named := strings.TrimSpace(r.Query["orderid"]); named != "" && in.OrderID == "" {
 			// A DELETE's body does not survive every proxy.
-			body, err := json.Marshal(map[string]string{"orderid": order})
+			body, err := json.Marshal(map[string]string{"orderid": named})
 			if err != nil {
 				return nil, err
 			}
@@ -64,7 +65,7 @@ func (e *Edge) redemption(name string, do operation) lambda.Handler {
 				return nil, err
 			}
 		}
-		req := bonus.Request{Kind: bonus.Check, ID: pathID(r.Path["bonuscheckid"]), Order: in.OrderID, Date: in.Date, Remaining: in.Remaining}
+		req := bonus.Request{Kind: bonus.Check, ID: pathID(r.Path["bonuscheckid"]), Order: order.Ref(r.Account.Label, in.OrderID), Date: in.Date, Remaining: in.Remaining}
 		if promotion, ok := r.Path["promotionid"]; ok {
 			req.Kind, req.ID = bonus.Promotion, pathID(promotion)
 		}
