@@ -182,6 +182,7 @@ func TestBackfillMeetsAnotherOrderOfTheNumber(t *testing.T) {
 	}
 	shop := fakesitoo.New(fakesitoo.Options{})
 	old := func(o map[string]any) {
+		o["registerid"] = "150000"
 		b, err := json.Marshal(o)
 		if err != nil {
 			t.Fatal(err)
@@ -223,8 +224,10 @@ func TestBackfillMeetsAnotherOrderOfTheNumber(t *testing.T) {
 			if err := json.Unmarshal([]byte(r.call("GET", "/backfills", nil).Body), &list); err != nil {
 				t.Fatal(err)
 			}
-			if len(list) > 0 && list[0].State == history.Done {
-				return list[0]
+			for _, st := range list {
+				if st.State == history.Done && (len(st.Orders) > 0) == strings.Contains(body, "orders") {
+					return st
+				}
 			}
 			r.clock.Advance(2 * time.Minute)
 			for _, name := range []string{"BackfillQueue", "HistoryQueue"} {
