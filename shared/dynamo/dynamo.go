@@ -84,8 +84,11 @@
 //
 // # Ledger table, keys account (S) and order (N)
 //
-//	account     S     account id
+//	account     S     account id, then "/" and the label if there is one; and "#" and
+//	                  eight characters of an order whose number is another's
 //	order       N     Sitoo's orderid
+//	dated       N     when the order was made, as far as a copy of it has said
+//	receipt     S     a digest of the till's receipt number, likewise
 //	state       S     queued, working, waiting, sent, skipped or failed
 //	reason      S     why it waits, was skipped or failed
 //	subscriber  N     Rule's numeric id of the customer

@@ -1128,7 +1128,10 @@ func TestWriterResend(t *testing.T) {
 	for id := int64(1); id <= 2; id++ { // both were sent, and one of them is gone in Rule
 		k := order.Key{Account: "a", Order: id}
 		for _, err := range []error{
-			func() error { _, err := r.ledger.Claim(t.Context(), k, order.Stamp{}, "x", r.clock(), time.Minute); return err }(),
+			func() error {
+				_, err := r.ledger.Claim(t.Context(), k, order.Stamp{}, "x", r.clock(), time.Minute)
+				return err
+			}(),
 			r.ledger.Note(t.Context(), k, "x", int64(firstCustomer+id), r.clock()),
 			r.ledger.Finish(t.Context(), k, "x", order.Sent, "", false, r.clock()),
 		} {

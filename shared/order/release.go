@@ -9,8 +9,8 @@ import (
 	"sitoo-rule/shared/account"
 	"sitoo-rule/shared/fault"
 	"sitoo-rule/shared/parking"
-	"sitoo-rule/shared/worker"
 	"sitoo-rule/shared/sitoo"
+	"sitoo-rule/shared/worker"
 )
 
 // Refused is why an order waits whose key Rule refuses.
