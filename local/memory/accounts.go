@@ -247,7 +247,7 @@ func (s *Accounts) Park(ctx context.Context, id string, count int, n int64, most
 // Watch notes until when what is parked is looked after.
 func (s *Accounts) Watch(ctx context.Context, id string, now, until time.Time) (ok bool, err error) {
 	err = s.change(ctx, "Watch", id, func(a *account.Account) {
-		if ok = !now.Before(a.Parked.Watched) || milli(until).Equal(a.Parked.Watched); ok {
+		if ok = !now.Before(a.Parked.Watched); ok {
 			a.Parked.Watched = milli(until)
 		}
 	})

@@ -304,3 +304,25 @@ func queueMessage(m queue.Message) (out worker.Message) {
 	out.Body, out.Group = m.Body, m.Group
 	return out
 }
+
+// While a refused key still delivers, the set-up check says so.
+func TestSetupCheckTellsOfARefusedKeyThatDelivers(t *testing.T) {
+	t.Parallel()
+	r := newRig(t, options{seeded: true})
+	r.addKey(newKey)
+	check := func() string {
+		t.Helper()
+		return fmt.Sprint(r.want(r.as(newKey, "GET", "/setup", nil), 200))
+	}
+	r.want(r.call("GET", "/contacts?key=0701740605", nil), 200)
+	if got := check(); strings.Contains(got, "still sends") {
+		t.Errorf("nothing is refused: %s", got)
+	}
+	r.rule.RevokeKey(key)
+	r.want(r.call("GET", "/contacts?key=0701740605", nil), 401)
+	r.clock.Advance(time.Minute)
+	r.want(r.call("POST", "/transactions", sale(1, of("255934461"))), 200)
+	if got := check(); !strings.Contains(got, "still sends orders with it") || !strings.Contains(got, account.ID(key)) {
+		t.Errorf("the check says %s", got)
+	}
+}

@@ -23,7 +23,8 @@
 //	schema        N   version of the field schema declared in Rule
 //	parked        N   how many orders are parked, and parkedbytes N their size;
 //	                  parkedstamp S, random, new with every change of the two
-//	watched       N   until when a message is under way that looks after them
+//	watched       N   until when a message is under way that looks after them;
+//	                  watchedstamp S, random, by whom that was noted
 //
 // A Rule API key:
 //

@@ -298,10 +298,11 @@ func (s *Accounts) Park(ctx context.Context, id string, count int, n int64, most
 
 // Watch notes until when what is parked is looked after.
 func (s *Accounts) Watch(ctx context.Context, id string, now, until time.Time) (bool, error) {
-	// Until is there already if an earlier try's answer was lost.
-	done, err := s.change(ctx, accountPrefix+id, "SET #watched = :until", "attribute_exists(#id) AND (attribute_not_exists(#watched) OR #watched <= :now OR #watched = :until)",
-		item{":until": moment(until), ":now": moment(now)})
-	return done, wrapAccount(err, "look after what is parked", "account "+id)
+	stamp := rand.Text()
+	there, done, err := s.attempt(ctx, accountPrefix+id, "SET #watched = :until, #watchedstamp = :stamp", "attribute_exists(#id) AND (attribute_not_exists(#watched) OR #watched <= :now)",
+		item{":until": moment(until), ":now": moment(now), ":stamp": text(stamp)})
+	r := reader{item: there}
+	return done || err == nil && r.text("watchedstamp") == stamp, wrapAccount(err, "look after what is parked", "account "+id)
 }
 
 // Refuse remembers until when a key that Rule refused is not tried again. The

@@ -30,7 +30,9 @@ func (e *Edge) SetupCheck(c *setup.Check, shop func(ctx context.Context, a accou
 				return nil, fmt.Errorf("open the credentials for Sitoo: %w", err)
 			}
 		}
-		report := setup.NewReport(c.Run(ctx, r.Account, r.Rule, s))
+		lines := c.Run(ctx, r.Account, r.Rule, s)
+		e.delivering(ctx, r, &lines[0])
+		report := setup.NewReport(lines)
 		bad := 0
 		for i, l := range report.Lines {
 			if l.Status == setup.Failed {
@@ -51,4 +53,26 @@ func (e *Edge) SetupCheck(c *setup.Check, shop func(ctx context.Context, a accou
 		}
 		return report, nil
 	})
+}
+
+// delivering adds to the line about the key that another key of the shop, which
+// Rule refuses, still brings orders.
+func (e *Edge) delivering(ctx context.Context, r *Request, line *setup.Line) {
+	keys, err := e.Accounts.Keys(ctx, r.Account.ID)
+	if err != nil {
+		r.Log.WarnContext(ctx, "could not look for keys that Rule refuses", "account", r.Account.ID, "error", err)
+		return
+	}
+	for _, k := range keys {
+		if k.ID == r.visit.Key.ID || k.RefusedSince.IsZero() || !k.Delivered.After(k.RefusedSince) {
+			continue
+		}
+		name := "An earlier API key of the shop"
+		if k.Last4 != "" {
+			name += " (it ends in " + k.Last4 + ")"
+		}
+		line.Detail += " " + name + " is refused by Rule, and a till still sends orders with it."
+		line.Advice = "Paste the new key into Sitoo's box for the API token wherever the earlier one is, or drop that one: DELETE /sitoo/keys/" + k.ID + "."
+		return
+	}
 }
