@@ -85,8 +85,18 @@ check-setup: ## Try a shop's whole set-up, leaving nothing behind: make check-se
 	@go run ./local/setupcheck
 
 .PHONY: backfill
-backfill: ## Bring old orders over: make backfill FROM=2024-01-01 TO=2024-12-31 [ACCOUNT= ORDERS= DRYRUN= CUSTOMERS= URL= KEY=] (AWS=1 QUEUE_URL=)
+backfill: ## Bring old orders over: make backfill FROM=2024-01-01 TO=2024-12-31 [ACCOUNT= LABEL= ORDERS= DRYRUN= CUSTOMERS= URL= KEY=] (AWS=1 QUEUE_URL=)
 	@go run ./local/backfill
+
+# SITOO, KEYID and TABLE reach it in the environment, and AWS credentials as for
+# the AWS command line.
+.PHONY: release-shop
+release-shop: ## Put out the account in Rule that has a Sitoo account's shops, with AWS credentials: make release-shop SITOO=90001 [TABLE=]
+	@go run ./local/operator release-shop
+
+.PHONY: restore-key
+restore-key: ## Take back that a shop dropped an API key, with AWS credentials: make restore-key KEYID=<keyid> [TABLE=]
+	@go run ./local/operator restore-key
 
 ## What is deployed
 

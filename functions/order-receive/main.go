@@ -6,5 +6,5 @@ import (
 )
 
 func main() {
-	app.Start(app.OrderReceive, app.WithAccounts, app.WithOrders, app.WithLedger)
+	app.Start(app.OrderReceive, app.WithAccounts, app.WithOrders, app.WithLedger, app.WithParked)
 }

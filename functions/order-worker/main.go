@@ -9,5 +9,5 @@ import (
 )
 
 func main() {
-	app.Start(app.OrderWorker, app.WithAccounts, app.WithOrders, app.WithDeadLetters, app.WithLedger, app.WithBonus, app.WithBonusQueue, app.WithConsents, app.WithPhones(phone.Parser))
+	app.Start(app.OrderWorker, app.WithAccounts, app.WithOrders, app.WithDeadLetters, app.WithLedger, app.WithParked, app.WithBonus, app.WithBonusQueue, app.WithConsents, app.WithPhones(phone.Parser))
 }

@@ -47,23 +47,15 @@ var (
 	errUnexpected = errors.New("the answer is not the connector's: is URL its address, with /sitoo at the end?")
 )
 
-// find returns the job with an id that does what is asked, errNone if there is
-// none. A renewed key belongs to an account with another id than the key's own,
-// and so have its jobs: renewed says that they may be found by what they do.
-func (c client) find(ctx context.Context, id string, of history.Spec, renewed bool) (history.Status, error) {
+// find returns the job with an id, errNone if there is none.
+func (c client) find(ctx context.Context, id string) (history.Status, error) {
 	st, err := c.status(ctx, id)
 	if r, ok := errors.AsType[*refusal](err); !ok || r.status != http.StatusNotFound {
 		return st, err
 	}
 	// Something else than the connector has no such address, either.
-	list, err := c.list(ctx)
-	if err != nil {
+	if _, err := c.list(ctx); err != nil {
 		return history.Status{}, err
-	}
-	for _, st := range list {
-		if renewed && st.ID == history.JobID(st.Account, of) {
-			return c.status(ctx, st.ID) // with its report
-		}
 	}
 	return history.Status{}, errNone
 }
@@ -89,16 +81,20 @@ func (c client) list(ctx context.Context) (list []history.Status, err error) {
 	return list, nil
 }
 
-// entered reports whether the shop's credentials for Sitoo are there.
-func (c client) entered(ctx context.Context) (bool, error) {
-	var answer struct {
-		Entered *bool `json:"entered"`
-	}
-	err := c.get(ctx, "/credentials", &answer)
-	if err == nil && answer.Entered == nil {
+// shop is whose the key is, and whether its credentials for Sitoo are there.
+type shop struct {
+	Account string `json:"account"`
+	Label   string `json:"label"`
+	Entered *bool  `json:"entered"`
+}
+
+// shop asks whose the key is.
+func (c client) shop(ctx context.Context) (s shop, err error) {
+	err = c.get(ctx, "/credentials", &s)
+	if err == nil && (s.Entered == nil || s.Account == "") {
 		err = errUnexpected
 	}
-	return err == nil && *answer.Entered, err
+	return s, err
 }
 
 func (c client) get(ctx context.Context, path string, out any) error {

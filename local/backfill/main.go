@@ -19,6 +19,7 @@ import (
 	"github.com/aws/aws-sdk-go-v2/config"
 	"github.com/aws/aws-sdk-go-v2/service/sqs"
 
+	"sitoo-rule/shared/account"
 	"sitoo-rule/shared/history"
 	"sitoo-rule/shared/sqsqueue"
 	"sitoo-rule/shared/worker"
@@ -80,23 +81,53 @@ func (c *command) run(ctx context.Context) error {
 
 // bring does what the settings ask for.
 func (c *command) bring(ctx context.Context, s settings) error {
-	w := &watch{command: c, settings: s, client: client{url: s.url, key: s.key, http: c.http}, id: history.JobID(s.start.Account, s.start.Spec)}
-	known, err := w.prepare(ctx)
+	w := &watch{command: c, settings: s, client: client{url: s.url, key: s.key, http: c.http}}
+	known, err := "", w.whose(ctx)
+	if err == nil {
+		known, err = w.prepare(ctx)
+	}
 	if ctx.Err() != nil {
 		return errors.New("interrupted; nothing was posted")
 	}
 	if err != nil {
 		return fmt.Errorf("%w; nothing was posted", err)
 	}
-	if err := c.post(ctx, s, w.id); err != nil {
+	if err := c.post(ctx, w.settings, w.id); err != nil {
 		if ctx.Err() != nil {
 			err = errors.New("interrupted")
 		}
 		return fmt.Errorf("post the message: %w; if it is on the queue nevertheless, the same command joins its job", err)
 	}
-	c.say("posted %s", s.body)
+	c.say("posted %s", w.body)
 	c.say("backfill %s%s", w.id, known)
 	return w.follow(ctx)
+}
+
+// whose asks whose the key is: the backfill is that account's, unless the settings
+// say an account, which must be the same.
+func (w *watch) whose(ctx context.Context) error {
+	of, err := w.client.shop(ctx)
+	if err != nil {
+		return err
+	}
+	if w.account == "" {
+		if w.body, err = w.message(of.Account, of.Label); err != nil {
+			return err
+		}
+		start, _, err := history.DecodeBackfill(w.body)
+		if err != nil {
+			return errUnexpected // the account is no account's id
+		}
+		w.start = *start
+	}
+	switch {
+	case w.start.Account != of.Account || w.start.Label != of.Label:
+		return errors.New("KEY belongs to another account than ACCOUNT: it could not show the progress")
+	case !*of.Entered:
+		return errors.New("the shop of KEY has entered no credentials for Sitoo; it does that once, with PUT /sitoo/credentials")
+	}
+	w.id = history.JobID(account.Scope(w.start.Account, w.start.Label), w.start.Spec)
+	return nil
 }
 
 // post puts the message on the queue.

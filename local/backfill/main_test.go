@@ -17,7 +17,6 @@ import (
 
 	gocmp "github.com/google/go-cmp/cmp"
 
-	"sitoo-rule/shared/account"
 	"sitoo-rule/shared/history"
 	"sitoo-rule/shared/rule"
 	"sitoo-rule/shared/worker"
@@ -117,7 +116,7 @@ func (s *script) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		}
 		_, _ = io.WriteString(w, cmp.Or(s.list, "[]"))
 	case r.URL.Path == "/sitoo/credentials":
-		_, _ = io.WriteString(w, cmp.Or(s.none, `{"entered":true}`))
+		_, _ = io.WriteString(w, cmp.Or(s.none, `{"account":"42","entered":true}`))
 	default:
 		http.Error(w, `{"error":"not_found","message":"This connector has no such URL."}`, http.StatusNotFound)
 	}
@@ -232,8 +231,7 @@ var done = step{Status: history.Status{State: history.Done, Percent: 100}}
 // it is the one that is watched.
 func TestPosted(t *testing.T) {
 	t.Parallel()
-	id := account.ID(testKey)
-	const other = "0123456789abcdef0123456789abcdef"
+	const id = "42"
 	year := history.Spec{From: day(2024, 1, 1), To: day(2025, 1, 1)}
 	for name, tt := range map[string]struct {
 		env     map[string]string
@@ -243,7 +241,7 @@ func TestPosted(t *testing.T) {
 	}{
 		"days":          {nil, `{"account":"` + id + `","from":"2024-01-01","to":"2024-12-31"}`, id, year},
 		"one day":       {map[string]string{"FROM": " 2024-03-31 ", "TO": "2024-03-31"}, `{"account":"` + id + `","from":"2024-03-31","to":"2024-03-31"}`, id, history.Spec{From: day(2024, 3, 31), To: day(2024, 4, 1)}},
-		"an account":    {map[string]string{"ACCOUNT": other}, `{"account":"` + other + `","from":"2024-01-01","to":"2024-12-31"}`, other, year},
+		"an account":    {map[string]string{"ACCOUNT": id}, `{"account":"` + id + `","from":"2024-01-01","to":"2024-12-31"}`, id, year},
 		"a dry run":     {map[string]string{"DRYRUN": "true"}, `{"account":"` + id + `","dryrun":true,"from":"2024-01-01","to":"2024-12-31"}`, id, history.Spec{From: year.From, To: year.To, DryRun: true}},
 		"a dry run, 1":  {map[string]string{"DRYRUN": "1"}, `{"account":"` + id + `","dryrun":true,"from":"2024-01-01","to":"2024-12-31"}`, id, history.Spec{From: year.From, To: year.To, DryRun: true}},
 		"no dry run":    {map[string]string{"DRYRUN": "false"}, `{"account":"` + id + `","dryrun":false,"from":"2024-01-01","to":"2024-12-31"}`, id, year},
@@ -296,9 +294,9 @@ func TestRefused(t *testing.T) {
 		"many orders":           {map[string]string{"ORDERS": strings.Repeat("1,", 1001)}, "ORDERS has 1001 order numbers; 1000 are the most in one message, so several are expected"},
 		"perhaps a dry run":     {map[string]string{"DRYRUN": "yes"}, "DRYRUN is true or false"},
 		"other customers":       {map[string]string{"CUSTOMERS": "all"}, `CUSTOMERS is neither "known" nor "create"; one of them is expected, in small letters`},
-		"an account by name":    {map[string]string{"ACCOUNT": "Example Shop"}, "ACCOUNT is not an account id; the id of 32 characters 0-9 and a-f that the log lines show is expected"},
-		"the key as account":    {map[string]string{"ACCOUNT": testKey}, "ACCOUNT is the key; the account id, as the log lines show it, is expected, or nothing"},
-		"a key like an account": {map[string]string{"ACCOUNT": account32, "KEY": account32}, "ACCOUNT is the key; the account id, as the log lines show it, is expected, or nothing"},
+		"an account by name":    {map[string]string{"ACCOUNT": "Example Shop"}, "ACCOUNT is not an account id; the account's number in Rule such as \"42\", as the log lines show it is expected"},
+		"the key as account":    {map[string]string{"ACCOUNT": testKey}, "ACCOUNT is the key; the account's number in Rule, as the log lines show it, is expected, or nothing"},
+		"a key like an account": {map[string]string{"ACCOUNT": account32, "KEY": account32}, "ACCOUNT is the key; the account's number in Rule, as the log lines show it, is expected, or nothing"},
 		"the key as a day":      {map[string]string{"FROM": testKey}, `FROM is not a day; year, month and day are expected as in "2024-01-31", and no time of day`},
 		"the key as customers":  {map[string]string{"CUSTOMERS": testKey}, `CUSTOMERS is neither "known" nor "create"; one of them is expected, in small letters`},
 		"a key of two":          {map[string]string{"KEY": "a\nb"}, "KEY holds characters that no API key has"},
@@ -370,15 +368,14 @@ func TestNothingPosted(t *testing.T) {
 		"a status unheard of":    {&script{before: step{code: 299 + 300}}, nil, "the connector answers 599: no reason"},
 		"a page":                 {&script{before: step{body: "<html>"}}, nil, "the answer is not the connector's: is URL its address, with /sitoo at the end?"},
 		"another answer":         {&script{before: step{body: "{}"}}, nil, "the answer is not the connector's: is URL its address, with /sitoo at the end?"},
-		"a job without state":    {&script{before: step{body: `{"backfillid":"` + history.JobID(account.ID(testKey), history.Spec{From: day(2024, 1, 1), To: day(2025, 1, 1)}) + `"}`}}, nil, "the answer is not the connector's: is URL its address, with /sitoo at the end?"},
+		"a job without state":    {&script{before: step{body: `{"backfillid":"` + history.JobID("42", history.Spec{From: day(2024, 1, 1), To: day(2025, 1, 1)}) + `"}`}}, nil, "the answer is not the connector's: is URL its address, with /sitoo at the end?"},
 		"no word of credentials": {&script{none: "{}"}, nil, "the answer is not the connector's: is URL its address, with /sitoo at the end?"},
 		"another job":            {&script{before: step{Status: history.Status{ID: "x", State: history.Running}}}, nil, "the answer is not the connector's: is URL its address, with /sitoo at the end?"},
 		"no list":                {&script{list: "null"}, nil, "the answer is not the connector's: is URL its address, with /sitoo at the end?"},
 		"no answer":              {&script{before: step{lost: true}}, nil, "the connector does not answer ("},
 		"half an answer":         {&script{before: step{cut: true}}, nil, "the connector's answer breaks off ("},
-		"no credentials":         {&script{none: `{"entered":false}`}, nil, "the shop of KEY has entered no credentials for Sitoo; it does that once, with PUT /sitoo/credentials"},
+		"no credentials":         {&script{none: `{"account":"42","entered":false}`}, nil, "the shop of KEY has entered no credentials for Sitoo; it does that once, with PUT /sitoo/credentials"},
 		"another shop's key":     {&script{list: `[{"state":"done","backfillid":"b","account":"ffff"}]`}, map[string]string{"ACCOUNT": other}, "KEY belongs to another account than ACCOUNT: it could not show the progress"},
-		"another shop, and job":  {&script{list: `[{"state":"running","backfillid":"` + history.JobID("ffff", history.Spec{From: day(2024, 1, 1), To: day(2025, 1, 1)}) + `","account":"ffff"}]`}, map[string]string{"ACCOUNT": other}, "KEY belongs to another account than ACCOUNT: it could not show the progress"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
@@ -469,7 +466,7 @@ func TestAWS(t *testing.T) {
 		}
 		c.now = c.now.Add(time.Millisecond)
 	}
-	body := `{"account":"` + account.ID(testKey) + `","from":"2024-01-01","to":"2024-12-31"}`
+	body := `{"account":"` + "42" + `","from":"2024-01-01","to":"2024-12-31"}`
 	if len(s.posts) != 0 || len(sent) != 2 || sent[0].Dedup == sent[1].Dedup {
 		t.Fatalf("posted %v, sent %+v", s.posts, sent)
 	}
@@ -479,47 +476,6 @@ func TestAWS(t *testing.T) {
 			t.Errorf("sent to %s (-want +got):\n%s", urls[n], diff)
 		}
 	}
-}
-
-// The job of a shop whose key was renewed is that of the account that it had
-// before, which the key does not say.
-func TestRenewedKey(t *testing.T) {
-	t.Parallel()
-	const old = "0123456789abcdef0123456789abcdef"
-	id := history.JobID(old, history.Spec{From: day(2024, 1, 1), To: day(2025, 1, 1)})
-	const another = `{"state":"done","backfillid":"another","account":"` + old + `"}`
-	both := `[` + another + `,{"state":"running","backfillid":"` + id + `","account":"` + old + `"}]`
-	ended := step{Status: history.Status{State: history.Done, Percent: 100, Listed: 7, Run: 2}}
-	for name, tt := range map[string]struct {
-		script *script
-		env    map[string]string
-		want   string
-	}{
-		"a first one":    {&script{list: "[" + another + "]", later: both, steps: []step{ended}}, nil, "\nThe backfill is done"},
-		"one there is":   {&script{list: both, before: step{Status: history.Status{State: history.Failed}}, steps: []step{ended}}, nil, "backfill " + id + ": its run 1 has ended (failed, "},
-		"by its account": {&script{list: both, steps: []step{ended}}, map[string]string{"ACCOUNT": old}, "backfill " + id + "\n"},
-	} {
-		t.Run(name, func(t *testing.T) {
-			t.Parallel()
-			s, i := tt.script, &running{env: tt.env}
-			s.own = id
-			if err := i.run(t, t.Context(), s); err != nil {
-				t.Fatal(err)
-			}
-			i.says(t, tt.want, "\n100 %  done: 0 read", "\nThe backfill is done")
-		})
-	}
-}
-
-// Whoever stops watching the job of a renewed key is told its own address.
-func TestRenewedKeyLeft(t *testing.T) {
-	t.Parallel()
-	const old = "0123456789abcdef0123456789abcdef"
-	id := history.JobID(old, history.Spec{From: day(2024, 1, 1), To: day(2025, 1, 1)})
-	s, i := &script{own: id, later: `[{"state":"running","backfillid":"` + id + `","account":"` + old + `"}]`}, &running{}
-	s.steps = []step{job(1, history.Running, nil), steady(401)}
-	fails(t, i.run(t, t.Context(), s), "the connector answers 401")
-	i.says(t, "http://connector/sitoo/backfills/"+id+"\n")
 }
 
 // interrupting ends the command while it waits for an answer.

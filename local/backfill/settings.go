@@ -8,7 +8,6 @@ import (
 	"strconv"
 	"strings"
 
-	"sitoo-rule/shared/account"
 	"sitoo-rule/shared/fault"
 	"sitoo-rule/shared/history"
 )
@@ -25,8 +24,10 @@ type settings struct {
 	home  string // what is beside it on this machine: the root of `make run`
 	key   string
 	queue string // the URL of the queue in AWS, "" for that of `make run`
-	body  string // the message that support posts
-	start history.Start
+	// account is the account that was asked for, "" for the key's.
+	account string
+	body    string // the message that support posts
+	start   history.Start
 }
 
 // settings reads them. Its error is a sentence, and holds none of the values:
@@ -53,7 +54,12 @@ func (c *command) settings() (s settings, err error) {
 	if s.queue, err = c.queueURL(home); err != nil {
 		return s, err
 	}
-	if s.body, err = c.message(s.key); err != nil {
+	s.account = strings.TrimSpace(c.getenv("ACCOUNT"))
+	if s.account == s.key { // which may look like one, and would be posted
+		return s, errors.New("ACCOUNT is the key; the account's number in Rule, as the log lines show it, is expected, or nothing")
+	}
+	// Without an account it is the key's, which the connector is asked for.
+	if s.body, err = c.message(cmp.Or(s.account, "1"), strings.TrimSpace(c.getenv("LABEL"))); err != nil {
 		return s, err
 	}
 	// What the worker would put aside is said here and now.
@@ -88,12 +94,11 @@ func (c *command) queueURL(home bool) (string, error) {
 }
 
 // message returns what support posts.
-func (c *command) message(key string) (string, error) {
-	id := strings.TrimSpace(c.getenv("ACCOUNT"))
-	if id == key { // which may look like one, and would be posted
-		return "", errors.New("ACCOUNT is the key; the account id, as the log lines show it, is expected, or nothing")
+func (c *command) message(id, label string) (string, error) {
+	m := map[string]any{"account": id}
+	if label != "" {
+		m["label"] = label
 	}
-	m := map[string]any{"account": cmp.Or(id, account.ID(key))}
 	for name, v := range map[string]string{"from": c.getenv("FROM"), "to": c.getenv("TO"), "customers": c.getenv("CUSTOMERS")} {
 		if v = strings.TrimSpace(v); v != "" {
 			m[name] = v

@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"time"
 
-	"sitoo-rule/shared/account"
 	"sitoo-rule/shared/history"
 )
 
@@ -40,12 +39,7 @@ type watch struct {
 	at    time.Time      // when it was shown
 }
 
-// own reports whether the message names the account by the key.
-func (w *watch) own() bool { return w.start.Account == account.ID(w.key) }
-
-func (w *watch) find(ctx context.Context) (history.Status, error) {
-	return w.client.find(ctx, w.id, w.start.Spec, w.own())
-}
+func (w *watch) find(ctx context.Context) (history.Status, error) { return w.client.find(ctx, w.id) }
 
 // prepare looks at what there is before the message is posted, and says what the
 // message will do to it. Its error is why posting it would be of no use.
@@ -53,25 +47,7 @@ func (w *watch) prepare(ctx context.Context) (known string, err error) {
 	if w.before, err = w.find(ctx); err != nil && !errors.Is(err, errNone) {
 		return "", err
 	}
-	if err == nil {
-		w.id = w.before.ID
-	}
-	if asked := w.start.Account; !w.own() && err != nil {
-		// It may be the account that a renewed key belongs to, or another shop's.
-		list, err := w.client.list(ctx)
-		if err != nil {
-			return "", err
-		}
-		if len(list) > 0 && list[0].Account != asked {
-			return "", errors.New("KEY belongs to another account than ACCOUNT: it could not show the progress")
-		}
-	}
-	entered, err := w.client.entered(ctx)
 	switch {
-	case err != nil:
-		return "", err
-	case !entered:
-		return "", errors.New("the shop of KEY has entered no credentials for Sitoo; it does that once, with PUT /sitoo/credentials")
 	case w.before.ID == "":
 		return "", nil
 	case w.before.State.Final():
@@ -110,7 +86,7 @@ func (w *watch) follow(ctx context.Context) error {
 			return errors.New("the connector does not know the backfill any more: if `make run` was started anew, enter the credentials and begin the backfill again")
 		case none || w.ended(st):
 			if w.now().Sub(from) > appear {
-				return w.leave("no job has come of the message within %s. Look for the message in BackfillDeadLetters, where its attribute reason says why, and at the lines of backfill-worker%s", duration(appear), w.stranger())
+				return w.leave("no job has come of the message within %s. Look for the message in BackfillDeadLetters, where its attribute reason says why, and at the lines of backfill-worker", duration(appear))
 			}
 			pause = often
 		default:
@@ -162,13 +138,6 @@ func (w *watch) lost(out *outage, err error) (pause time.Duration, end error) {
 }
 
 // stranger says what else may be wrong where the account was named.
-func (w *watch) stranger() string {
-	if w.own() {
-		return ""
-	}
-	return "; or KEY is not a key of ACCOUNT, and cannot show its backfills"
-}
-
 func (w *watch) interrupted() error { return w.leave("interrupted; the backfill goes on by itself") }
 
 // leave says how to look at a job that is no longer watched, and returns why.

@@ -17,7 +17,6 @@ import (
 	"github.com/aws/aws-lambda-go/events"
 
 	"sitoo-rule/local/stack"
-	"sitoo-rule/shared/account"
 	"sitoo-rule/shared/order"
 	"sitoo-rule/shared/rule"
 )
@@ -129,7 +128,7 @@ func BenchmarkRule(b *testing.B) {
 var batch = operation{"order-batch-of-10", func(s *shop) func() {
 	var in events.SQSEvent
 	for range 10 {
-		text, err := order.Message{Account: account.ID(s.key), Received: time.Now(), Order: s.order("", s.email())}.Encode()
+		text, err := order.Message{Account: "42", Received: time.Now(), Order: s.order("", s.email())}.Encode()
 		if err != nil {
 			s.b.Fatal(err)
 		}

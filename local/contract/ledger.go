@@ -92,7 +92,7 @@ func Ledger(t *testing.T, open func(t *testing.T) order.Ledger) {
 			}
 		}
 		big := order.Key{Account: l.k.Account, Order: 1<<63 - 1}
-		if err := l.Queue(t.Context(), big, at(0)); err != nil {
+		if err := l.Queue(t.Context(), big, order.Stamp{}, at(0)); err != nil {
 			t.Fatalf("Queue(%v): %v", big, err)
 		}
 		if r, ok, err := l.Get(t.Context(), big); !ok || err != nil || r.Key != big {
@@ -116,11 +116,11 @@ func Ledger(t *testing.T, open func(t *testing.T) order.Ledger) {
 	t.Run("a claim without attempt or lease is refused", func(t *testing.T) {
 		t.Parallel()
 		l := ledgerOf(t, open)
-		if c, err := l.Claim(t.Context(), l.k, "", start, minute); err == nil {
+		if c, err := l.Claim(t.Context(), l.k, order.Stamp{}, "", start, minute); err == nil {
 			t.Errorf("Claim without an attempt = %+v, want an error", c)
 		}
 		for _, lease := range []time.Duration{0, -minute} {
-			if c, err := l.Claim(t.Context(), l.k, "a", start, lease); err == nil {
+			if c, err := l.Claim(t.Context(), l.k, order.Stamp{}, "a", start, lease); err == nil {
 				t.Errorf("Claim with a lease of %v = %+v, want an error", lease, c)
 			}
 		}
@@ -158,7 +158,7 @@ func Ledger(t *testing.T, open func(t *testing.T) order.Ledger) {
 				for i := range attempts {
 					all.Go(func() {
 						var err error
-						claims[i], err = l.Claim(t.Context(), l.k, fmt.Sprintf("attempt-%d", i), at(minute), minute)
+						claims[i], err = l.Claim(t.Context(), l.k, order.Stamp{}, fmt.Sprintf("attempt-%d", i), at(minute), minute)
 						if err != nil {
 							t.Errorf("Claim: %v", err)
 						}
@@ -363,11 +363,13 @@ func Ledger(t *testing.T, open func(t *testing.T) order.Ledger) {
 		l.want(held)
 	})
 
+	stamps(t, open)
+
 	t.Run("a cancelled context", func(t *testing.T) {
 		t.Parallel()
 		l, ctx := ledgerOf(t, open), cancelled(t)
-		wantUnavailable(t, "Queue", l.Queue(ctx, l.k, start))
-		_, err := l.Claim(ctx, l.k, "a", start, minute)
+		wantUnavailable(t, "Queue", l.Queue(ctx, l.k, order.Stamp{}, start))
+		_, err := l.Claim(ctx, l.k, order.Stamp{}, "a", start, minute)
 		wantUnavailable(t, "Claim", err)
 		wantUnavailable(t, "Note", l.Note(ctx, l.k, "a", 1, start))
 		wantUnavailable(t, "Finish", l.Finish(ctx, l.k, "a", order.Sent, "", false, start))
@@ -404,14 +406,15 @@ func sequence(t *rapid.T, l order.Ledger) {
 			now = now.Add(time.Duration(rapid.IntRange(0, 90_000).Draw(t, "ms")) * time.Millisecond)
 		},
 		"queue": func(t *rapid.T) {
-			if err := l.Queue(ctx, k, now); err != nil {
+			s := someStamps.Draw(t, "stamp")
+			if err := l.Queue(ctx, k, s, now); err != nil {
 				t.Fatalf("Queue: %v", err)
 			}
 			switch {
 			case model == nil:
-				model = &order.Record{Key: k, State: order.Queued, Queued: now, Updated: now}
-			case model.State == order.Failed && model.Updated.Before(now):
-				model.State, model.Reason, model.Updated = order.Queued, "", now
+				model = &order.Record{Key: k, State: order.Queued, Queued: now, Updated: now, Stamp: s}
+			case model.State == order.Failed && model.Updated.Before(now) && !model.Stamp.Conflicts(s):
+				model.State, model.Reason, model.Updated, model.Stamp = order.Queued, "", now, model.Stamp.With(s)
 			}
 		},
 		"reopen": func(t *rapid.T) {
@@ -431,7 +434,8 @@ func sequence(t *rapid.T, l order.Ledger) {
 		"claim": func(t *rapid.T) {
 			attempt := names.Draw(t, "attempt")
 			lease := time.Duration(rapid.IntRange(1, 60_000).Draw(t, "lease ms")) * time.Millisecond
-			got, err := l.Claim(ctx, k, attempt, now, lease)
+			s := someStamps.Draw(t, "stamp")
+			got, err := l.Claim(ctx, k, s, attempt, now, lease)
 			if err != nil {
 				t.Fatalf("Claim: %v", err)
 			}
@@ -441,8 +445,12 @@ func sequence(t *rapid.T, l order.Ledger) {
 			final := model.State == order.Sent || model.State == order.Skipped
 			working := model.State == order.Working
 			running := working && now.Before(model.Lease)
-			mine := running && model.Attempt == attempt
-			if !final && !running {
+			other := model.Stamp.Conflicts(s)
+			mine := running && model.Attempt == attempt && !other
+			if !running && !other {
+				model.Stamp = model.Stamp.With(s)
+			}
+			if !final && !running && !other {
 				mine = true
 				model.Uncertain = model.Uncertain || working
 				model.State, model.Reason, model.Attempt = order.Working, "", attempt
@@ -511,7 +519,7 @@ func ledgerOf(t *testing.T, open func(t *testing.T) order.Ledger) *ledger {
 
 func (l *ledger) queue(now time.Time) {
 	l.t.Helper()
-	if err := l.Queue(l.t.Context(), l.k, now); err != nil {
+	if err := l.Queue(l.t.Context(), l.k, order.Stamp{}, now); err != nil {
 		l.t.Fatalf("Queue: %v", err)
 	}
 }
@@ -525,7 +533,7 @@ func (l *ledger) reopen(now time.Time) {
 
 func (l *ledger) claim(attempt string, now time.Time, lease time.Duration, want order.Claim) {
 	l.t.Helper()
-	got, err := l.Claim(l.t.Context(), l.k, attempt, now, lease)
+	got, err := l.Claim(l.t.Context(), l.k, order.Stamp{}, attempt, now, lease)
 	if err != nil {
 		l.t.Fatalf("Claim: %v", err)
 	}
@@ -537,7 +545,7 @@ func (l *ledger) claim(attempt string, now time.Time, lease time.Duration, want 
 
 func (l *ledger) mine(attempt string, now time.Time, lease time.Duration) order.Claim {
 	l.t.Helper()
-	c, err := l.Claim(l.t.Context(), l.k, attempt, now, lease)
+	c, err := l.Claim(l.t.Context(), l.k, order.Stamp{}, attempt, now, lease)
 	if err != nil || !c.Mine {
 		l.t.Fatalf("Claim of %s = %+v, %v; want it to be mine", attempt, c, err)
 	}

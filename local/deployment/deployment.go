@@ -20,6 +20,7 @@ import (
 	"github.com/aws/aws-sdk-go-v2/service/kms"
 
 	"sitoo-rule/local/awslocal"
+	"sitoo-rule/local/fakerule"
 	"sitoo-rule/local/template"
 	"sitoo-rule/shared/account"
 	"sitoo-rule/shared/dynamo"
@@ -198,14 +199,10 @@ func (d *Deployment) addAccount(ctx context.Context, f template.Function, key st
 	if err != nil {
 		return fmt.Errorf("accounts table of %s: %w", f.ID, err)
 	}
-	id := account.ID(key)
-	sealed, err := seal.NewKMS(kms.NewFromConfig(d.cfg), d.keyID).Seal(ctx, id, key)
-	if err != nil {
-		return fmt.Errorf("seal the account's key: %w", err)
-	}
-	err = dynamo.NewAccounts(dynamodb.NewFromConfig(d.cfg), table).Create(ctx, account.Account{ID: id, SealedKey: sealed, Created: time.Now()})
-	if err != nil {
-		return fmt.Errorf("create the account: %w", err)
+	a := account.Account{ID: strconv.Itoa(fakerule.DefaultAccount), Created: time.Now()}
+	store, sealer := dynamo.NewAccounts(dynamodb.NewFromConfig(d.cfg), table), seal.NewKMS(kms.NewFromConfig(d.cfg), d.keyID)
+	if _, err := account.Keep(ctx, store, sealer, a, key, true); err != nil {
+		return fmt.Errorf("keep the account: %w", err)
 	}
 	return nil
 }

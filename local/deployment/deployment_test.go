@@ -136,11 +136,11 @@ func TestDeployment(t *testing.T) {
 		checkQueue(t, cfg, value("QUEUE"), value("DEAD"))
 		checkImports(t, cfg, value("IMPORTS_TABLE"))
 
-		a, err := dynamo.NewAccounts(dynamodb.NewFromConfig(cfg), value("ACCOUNTS_TABLE")).Get(ctx, account.ID("demo-key"))
+		k, err := dynamo.NewAccounts(dynamodb.NewFromConfig(cfg), value("ACCOUNTS_TABLE")).Key(ctx, account.ID("demo-key"))
 		if err != nil {
 			t.Fatalf("the worker's account: %v", err)
 		}
-		key, err := seal.NewKMS(kms.NewFromConfig(cfg), value("SECRETS_KEY_ID")).Open(ctx, a.ID, a.SealedKey)
+		key, err := seal.NewKMS(kms.NewFromConfig(cfg), value("SECRETS_KEY_ID")).Open(ctx, k.Account, k.Sealed)
 		if err != nil || key != "demo-key" {
 			t.Errorf("the account's key is %q, %v", key, err)
 		}

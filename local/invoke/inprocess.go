@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"log/slog"
 	"slices"
+	"strconv"
 	"strings"
 	"sync"
 	"time"
@@ -82,13 +83,9 @@ func addAccount(ctx context.Context, p app.Parts) error {
 	if p.Accounts == nil || p.Sealer == nil {
 		return nil // it knows no accounts
 	}
-	id := account.ID(fakerule.DefaultKey)
-	sealed, err := p.Sealer.Seal(ctx, id, fakerule.DefaultKey)
-	if err != nil {
-		return fmt.Errorf("seal the stand-in's key: %w", err)
-	}
-	if err := p.Accounts.Create(ctx, account.Account{ID: id, SealedKey: sealed, Created: time.Now()}); err != nil {
-		return fmt.Errorf("create the stand-in's account: %w", err)
+	a := account.Account{ID: strconv.Itoa(fakerule.DefaultAccount), Created: time.Now()}
+	if _, err := account.Keep(ctx, p.Accounts, p.Sealer, a, fakerule.DefaultKey, true); err != nil {
+		return fmt.Errorf("keep the stand-in's account: %w", err)
 	}
 	return nil
 }

@@ -7,6 +7,7 @@ import (
 	"net/http/httptest"
 	"os"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"testing"
 
@@ -105,7 +106,7 @@ func TestSampleWork(t *testing.T) {
 			if tt.fn != "bonuscheck-import-worker" {
 				return
 			}
-			p, err := s.Imports.Part(t.Context(), account.ID(fakerule.DefaultKey), "EXAMPLEQUEUED", 1)
+			p, err := s.Imports.Part(t.Context(), strconv.Itoa(fakerule.DefaultAccount), "EXAMPLEQUEUED", 1)
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -140,14 +141,14 @@ func TestSampleBackfills(t *testing.T) {
 	if err := addAccount(t.Context(), parts); err != nil {
 		t.Fatal(err)
 	}
-	shop := account.ID(fakerule.DefaultKey)
+	shop := strconv.Itoa(fakerule.DefaultAccount)
 	directory := &account.Directory{Store: parts.Accounts, Sealer: parts.Sealer, Log: parts.Log, Now: parts.Now}
 	access := account.SitooAccess{BaseURL: "https://api.mysitoo.com/v2/accounts/90001", AccountID: "90001", Site: 1}
 	a, err := directory.Get(t.Context(), shop)
 	if err != nil {
 		t.Fatal(err)
 	}
-	if _, _, err := directory.Enter(t.Context(), a, fakerule.DefaultKey, access, "90001-1", "demo-password"); err != nil {
+	if _, err := directory.Enter(t.Context(), a, access, "90001-1", "demo-password"); err != nil {
 		t.Fatal(err)
 	}
 	dead, ok := s.Broker.Queue("BackfillDeadLetters")
@@ -192,17 +193,17 @@ func TestSampleBackfills(t *testing.T) {
 		"4-customers-create": "a job", "5-orders": "a job", "6-by-sitooaccount": "a job",
 		"account-and-sitooaccount":            `invalid: sitooaccount: is there beside account; one of the two is expected`,
 		"day-that-does-not-exist":             `invalid: from: is 2024-02-30, a day that does not exist; one of the calendar is expected`,
-		"neither-account":                     `invalid: account: is missing, and so is sitooaccount; one of them is expected: the id of 32 characters 0-9 and a-f that the log lines show, or Sitoo's account id such as "90001"`,
+		"neither-account":                     `invalid: account: is missing, and so is sitooaccount; one of them is expected: the account's number in Rule such as "42", as the log lines show it, or Sitoo's account id such as "90001"`,
 		"not-json":                            `invalid: The message is not JSON from character 2 on; an object such as {"account":"...","from":"2024-01-01","to":"2024-12-31"} is expected. (invalid character 'a' looking for beginning of object key string)`,
 		"orders-empty":                        `invalid: orders: is an empty list; 1 to 1000 order numbers are expected`,
 		"orders-with-a-text":                  `invalid: orders: has a text in place 2 of 2; numbers without quotation marks are expected, a list such as [210334,210335]`,
 		"orders-with-from":                    `invalid: orders: are there beside from or to; either orders, or from and to, are expected`,
 		"quotation-marks-of-a-word-processor": `invalid: The message is not JSON: character 2 is a quotation mark as word processors make them, where a plain one (") is expected; an object such as {"account":"...","from":"2024-01-01","to":"2024-12-31"} is expected.`,
-		"sitoos-number-as-account":            `invalid: account: is not an account id; the id of 32 characters 0-9 and a-f that the log lines show is expected; Sitoo's own number goes into sitooaccount`,
-		"step-of-no-job":                      `not_found: There is no such job. (get job 000000000000 of account f84b914e31148651ff051f0c357041a6: history: no such job)`,
+		"sitoos-number-as-account":            `not_found: There is no account 90001 that uses the connector; the account's number in Rule such as "42", as the log lines show it is expected, and Sitoo's own number goes into sitooaccount. (not_found: There is no account with the message's account id.: Get of account 90001: account: not found)`,
+		"step-of-no-job":                      `not_found: There is no such job. (get job 000000000000 of account 42: history: no such job)`,
 		"to-is-before-from":                   `invalid: to: is 2024-01-01 and before from, which is 2024-12-31; the last day is expected`,
-		"unknown-account":                     `not_found: There is no account with the message's account id. (get account 0123456789abcdef0123456789abcdef: account: not found)`,
-		"unknown-member":                      `invalid: dry_run: is not known; account, sitooaccount, from, to, dryrun, orders, customers are`,
+		"unknown-account":                     `not_found: There is no account 0123456789abcdef0123456789abcdef that uses the connector; the account's number in Rule such as "42", as the log lines show it is expected, and Sitoo's own number goes into sitooaccount. (not_found: There is no account with the message's account id.: Get of account 0123456789abcdef0123456789abcdef: account: not found)`,
+		"unknown-member":                      `invalid: dry_run: is not known; account, label, sitooaccount, from, to, dryrun, orders, customers are`,
 		"unknown-sitoo-account":               `not_found: No shop has entered credentials for this Sitoo account. The merchant does that once, with PUT /sitoo/credentials.`,
 	}
 	if diff := cmp.Diff(want, got); diff != "" {

@@ -25,16 +25,17 @@ type Ledger struct {
 var _ order.Ledger = (*Ledger)(nil)
 
 // Queue notes an order accepted at now. An order the ledger knows is left as it
-// is, except that one which failed before now becomes Queued again; it keeps its
-// history.
-func (l *Ledger) Queue(ctx context.Context, k order.Key, now time.Time) error {
+// is, except that one which failed before now becomes Queued again, unless its
+// stamp conflicts; it keeps its history.
+func (l *Ledger) Queue(ctx context.Context, k order.Key, s order.Stamp, now time.Time) error {
 	return l.run(ctx, "Queue", k, func(r *order.Record, known bool) error {
-		if known && (r.State != order.Failed || !r.Updated.Before(milli(now))) {
+		if known && (r.State != order.Failed || !r.Updated.Before(milli(now)) || r.Stamp.Conflicts(s)) {
 			return nil
 		}
 		if !known {
 			r.Queued = milli(now)
 		}
+		r.Stamp = r.Stamp.With(s)
 		r.State, r.Updated, r.Reason = order.Queued, milli(now), ""
 		return nil
 	})
@@ -44,11 +45,19 @@ func (l *Ledger) Queue(ctx context.Context, k order.Key, now time.Time) error {
 // asks again while its lease is running gets the claim it has; asking again
 // does not lengthen the lease. After the lease has run out it is treated like
 // any other attempt, so an attempt id belongs to one delivery of one message.
-func (l *Ledger) Claim(ctx context.Context, k order.Key, attempt string, now time.Time, lease time.Duration) (order.Claim, error) {
+func (l *Ledger) Claim(ctx context.Context, k order.Key, s order.Stamp, attempt string, now time.Time, lease time.Duration) (order.Claim, error) {
 	var c order.Claim
 	err := l.run(ctx, "Claim", k, func(r *order.Record, known bool) error {
 		if attempt == "" || lease <= 0 {
 			return errors.New("a claim needs an attempt id and a lease")
+		}
+		if r.Stamp.Conflicts(s) {
+			c = order.Claim{Record: *r}
+			return nil
+		}
+		// Not of an order that another attempt holds: it has said what it is.
+		if r.State != order.Working || !r.Lease.After(milli(now)) {
+			r.Stamp = r.Stamp.With(s)
 		}
 		switch {
 		case r.State == order.Sent, r.State == order.Skipped:

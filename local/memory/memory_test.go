@@ -17,6 +17,7 @@ import (
 	"sitoo-rule/shared/customer"
 	"sitoo-rule/shared/history"
 	"sitoo-rule/shared/order"
+	"sitoo-rule/shared/parking"
 	"sitoo-rule/shared/worker"
 )
 
@@ -34,6 +35,11 @@ func TestStrangers(t *testing.T) {
 func TestAccounts(t *testing.T) {
 	t.Parallel()
 	contract.Accounts(t, func(*testing.T) account.Store { return new(memory.Accounts) })
+}
+
+func TestParked(t *testing.T) {
+	t.Parallel()
+	contract.Parked(t, func(*testing.T) parking.Store { return new(memory.Parked) })
 }
 
 func TestLedger(t *testing.T) {
@@ -84,7 +90,7 @@ func TestFail(t *testing.T) {
 		happened func(ctx context.Context, s *stores) bool // nil for a read
 	}{
 		"accounts Get": {call: func(ctx context.Context, s *stores) error {
-			_, err := s.accounts.Get(ctx, "shop")
+			_, _, err := s.accounts.Get(ctx, "shop", "", "")
 			return err
 		}},
 		"accounts Create": {
@@ -92,7 +98,7 @@ func TestFail(t *testing.T) {
 				return s.accounts.Create(ctx, account.Account{ID: "new"})
 			},
 			happened: func(ctx context.Context, s *stores) bool {
-				_, err := s.accounts.Get(ctx, "new")
+				_, _, err := s.accounts.Get(ctx, "new", "", "")
 				return err == nil
 			},
 		},
@@ -101,7 +107,7 @@ func TestFail(t *testing.T) {
 				return s.accounts.Block(ctx, "shop", now)
 			},
 			happened: func(ctx context.Context, s *stores) bool {
-				a, err := s.accounts.Get(ctx, "shop")
+				a, _, err := s.accounts.Get(ctx, "shop", "", "")
 				return err == nil && a.BlockedUntil.Equal(now)
 			},
 		},
@@ -110,7 +116,7 @@ func TestFail(t *testing.T) {
 				return s.accounts.SetSchema(ctx, "shop", 2)
 			},
 			happened: func(ctx context.Context, s *stores) bool {
-				a, err := s.accounts.Get(ctx, "shop")
+				a, _, err := s.accounts.Get(ctx, "shop", "", "")
 				return err == nil && a.Schema == 2
 			},
 		},
@@ -125,44 +131,45 @@ func TestFail(t *testing.T) {
 		},
 		"accounts SetSitoo": {
 			call: func(ctx context.Context, s *stores) error {
-				return s.accounts.SetSitoo(ctx, "shop", &account.SitooAccess{Site: 1})
+				return s.accounts.SetSitoo(ctx, "shop", "", &account.SitooAccess{Site: 1})
 			},
 			happened: func(ctx context.Context, s *stores) bool {
-				a, err := s.accounts.Get(ctx, "shop")
+				a, _, err := s.accounts.Get(ctx, "shop", "", "")
 				return err == nil && a.Sitoo != nil
 			},
 		},
 		"accounts UsedSitoo": {
-			call: func(ctx context.Context, s *stores) error { return s.accounts.UsedSitoo(ctx, "shop", now) },
+			call: func(ctx context.Context, s *stores) error { return s.accounts.UsedSitoo(ctx, "shop", "", now) },
 			happened: func(ctx context.Context, s *stores) bool {
-				a, err := s.accounts.Get(ctx, "shop")
+				a, _, err := s.accounts.Get(ctx, "shop", "", "")
 				return err == nil && a.Sitoo.Used.Equal(now)
 			},
 		},
-		"accounts ClaimShop": {
+		"accounts Claim": {
 			call: func(ctx context.Context, s *stores) error {
-				owner, err := s.accounts.ClaimShop(ctx, account.Shop{Account: "90001", Site: 1}, "shop")
-				if err != nil && owner != "" {
-					return errors.New("ClaimShop returned an owner beside its error")
+				c, err := s.accounts.Claim(ctx, account.Shop{Account: "90001", Site: 1}, "shop", "")
+				if err != nil && c.Scope != "" {
+					return errors.New("Claim returned an owner beside its error")
 				}
 				return err
 			},
 			happened: func(ctx context.Context, s *stores) bool {
-				ids, err := s.accounts.ShopOwner(ctx, "90001")
-				return err == nil && len(ids) == 1
+				list, err := s.accounts.Claims(ctx, "90001")
+				return err == nil && len(list) == 1
 			},
 		},
-		"accounts ShopOwner": {call: func(ctx context.Context, s *stores) error {
-			_, err := s.accounts.ShopOwner(ctx, "90001")
+		"accounts Claims": {call: func(ctx context.Context, s *stores) error {
+			_, err := s.accounts.Claims(ctx, "90001")
 			return err
 		}},
-		"accounts Renew": {
+		"accounts AddKey": {
 			call: func(ctx context.Context, s *stores) error {
-				return s.accounts.Renew(ctx, "shop", []byte("new"), "alias")
+				_, err := s.accounts.AddKey(ctx, account.Key{ID: "key", Account: "shop"})
+				return err
 			},
 			happened: func(ctx context.Context, s *stores) bool {
-				a, err := s.accounts.Get(ctx, "alias")
-				return err == nil && a.ID == "shop" && string(a.SealedKey) == "new"
+				k, err := s.accounts.Key(ctx, "key")
+				return err == nil && k.Account == "shop"
 			},
 		},
 		"accounts Refused": {call: func(ctx context.Context, s *stores) error {
@@ -171,7 +178,7 @@ func TestFail(t *testing.T) {
 		}},
 		"ledger Queue": {
 			call: func(ctx context.Context, s *stores) error {
-				return s.ledger.Queue(ctx, order.Key{Account: "shop", Order: 2}, now)
+				return s.ledger.Queue(ctx, order.Key{Account: "shop", Order: 2}, order.Stamp{}, now)
 			},
 			happened: func(ctx context.Context, s *stores) bool {
 				_, ok, err := s.ledger.Get(ctx, order.Key{Account: "shop", Order: 2})
@@ -180,7 +187,7 @@ func TestFail(t *testing.T) {
 		},
 		"ledger Claim": {
 			call: func(ctx context.Context, s *stores) error {
-				c, err := s.ledger.Claim(ctx, k, "b", now.Add(time.Hour), time.Minute)
+				c, err := s.ledger.Claim(ctx, k, order.Stamp{}, "b", now.Add(time.Hour), time.Minute)
 				if err != nil && !cmp.Equal(c, order.Claim{}) {
 					return errors.New("Claim returned a claim beside its error")
 				}
@@ -367,13 +374,13 @@ func TestFail(t *testing.T) {
 				s := &stores{
 					memory.Accounts{Fail: fail}, memory.Ledger{Fail: fail}, memory.Bonus{Fail: fail}, memory.Imports{Fail: fail}, memory.History{Fail: fail},
 				}
-				if err := s.accounts.Create(ctx, account.Account{ID: "shop", SealedKey: []byte("sealed")}); err != nil {
+				if err := s.accounts.Create(ctx, account.Account{ID: "shop"}); err != nil {
 					t.Fatal(err)
 				}
-				if _, err := s.ledger.Claim(ctx, k, "a", now, time.Minute); err != nil {
+				if _, err := s.ledger.Claim(ctx, k, order.Stamp{}, "a", now, time.Minute); err != nil {
 					t.Fatal(err)
 				}
-				if _, err := s.ledger.Claim(ctx, done, "a", now, time.Minute); err != nil {
+				if _, err := s.ledger.Claim(ctx, done, order.Stamp{}, "a", now, time.Minute); err != nil {
 					t.Fatal(err)
 				}
 				if err := s.ledger.Finish(ctx, done, "a", order.Sent, "", false, now); err != nil {
@@ -389,7 +396,7 @@ func TestFail(t *testing.T) {
 					t.Fatal(err)
 				}
 				if name == "accounts UsedSitoo" {
-					if err := s.accounts.SetSitoo(ctx, "shop", &account.SitooAccess{Site: 1}); err != nil {
+					if err := s.accounts.SetSitoo(ctx, "shop", "", &account.SitooAccess{Site: 1}); err != nil {
 						t.Fatal(err)
 					}
 				}

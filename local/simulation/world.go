@@ -32,7 +32,6 @@ import (
 	"sitoo-rule/local/queue"
 	"sitoo-rule/local/stack"
 	"sitoo-rule/local/template"
-	"sitoo-rule/shared/account"
 	"sitoo-rule/shared/app"
 	"sitoo-rule/shared/history"
 	"sitoo-rule/shared/sitoo"
@@ -163,7 +162,7 @@ func Run(ctx context.Context, o Options) (*World, error) {
 func New(ctx context.Context, o Options) (*World, error) {
 	time.Sleep(time.Until(begins))
 	w := &World{
-		o: o, Account: account.ID(Key), Known: map[int64]fakerule.Subscriber{}, Copies: map[int64]int{}, closed: map[int64]bool{}, sales: o.Sales,
+		o: o, Account: "42", Known: map[int64]fakerule.Subscriber{}, Copies: map[int64]int{}, closed: map[int64]bool{}, sales: o.Sales,
 		dice: rand.New(rand.NewPCG(o.Seed, 7)), trace: fnv.New64a(),
 	}
 	if o.Begun != nil {

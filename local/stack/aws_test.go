@@ -16,6 +16,7 @@ import (
 
 	"sitoo-rule/local/contract"
 	"sitoo-rule/local/stack"
+	"sitoo-rule/shared/account"
 	"sitoo-rule/shared/bonus"
 	"sitoo-rule/shared/dynamo"
 	"sitoo-rule/shared/order"
@@ -201,4 +202,45 @@ func TestBonusOverAWS(t *testing.T) {
 	if n := r.rule.RequestsDuringBlock(key); n != 0 {
 		t.Errorf("%d requests during a block", n)
 	}
+}
+
+// A key that is revoked, sales that come all the same, a new key: with the real
+// adapters, over the wire. The message that looks after them comes in a minute.
+func TestKeysOverAWS(t *testing.T) {
+	cfg, ok := contract.Emulator(t)
+	if !ok {
+		return
+	}
+	r := newCloudRig(t, cfg, false)
+	id := r.want(r.call("POST", "/contacts", map[string]any{"email": "kund.ett@example.com"}), 200).(string)
+	r.rule.RevokeKey(key)
+	r.want(r.call("GET", "/contacts?key=kund.ett@example.com", nil), http.StatusUnauthorized)
+	for n := range int64(3) {
+		r.want(r.call("POST", "/transactions", sale(1+n, of(id))), 200)
+		r.clock.Advance(time.Second)
+	}
+	r.want(r.call("POST", "/transactions", sale(4, func(o map[string]any) {
+		of(id)(o)
+		o["comment"] = strings.Repeat("Å", 300_000) // too long for one item of DynamoDB's
+	})), 200)
+	if rec := r.ledger(1); rec.State != order.Waiting || rec.Reason != order.Refused {
+		t.Errorf("the ledger says %+v", rec)
+	}
+	r.addKey(newKey)
+	r.clock.Advance(time.Minute)
+	list := r.want(r.as(newKey, "GET", "/keys", nil), 200).([]any)
+	if len(list) != 2 || list[0].(map[string]any)["waiting"] != 4.0 {
+		t.Errorf("keys: %v", list)
+	}
+	r.want(r.as(newKey, "GET", "/contacts?key=kund.ett@example.com", nil), 200)
+	r.sent(1, 2, 3, 4)
+	var sub int64
+	if _, err := fmt.Sscan(id, &sub); err != nil {
+		t.Fatal(err)
+	}
+	if got := strings.Join(r.entriesOf(sub), " "); got != "1 2 3 4" {
+		t.Errorf("entries %s", got)
+	}
+	r.want(r.as(newKey, "DELETE", "/keys/"+account.ID(key), nil), 200)
+	r.want(r.call("POST", "/transactions", sale(5, of(id))), http.StatusUnauthorized)
 }

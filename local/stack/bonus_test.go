@@ -452,7 +452,7 @@ func TestReturnMeanwhile(t *testing.T) {
 				}
 			}
 			// It is accepted, and its message is behind the return's.
-			if err := r.Ledger.Queue(t.Context(), order.Key{Account: r.id, Order: 5001}, r.clock.Now()); err != nil {
+			if err := r.Ledger.Queue(t.Context(), order.Key{Account: r.id, Order: 5001}, order.Stamp{}, r.clock.Now()); err != nil {
 				t.Fatal(err)
 			}
 			r.want(r.call("POST", "/transactions", sale(5002, c.ret)), 200)

@@ -42,6 +42,7 @@ func (s *Stack) inCloud(ctx context.Context, o Options) (func(id, attr string) (
 			{c.AccountsTable != "" && c.SecretsKey == "", app.WithKnownKeys},
 			{f.Name == "history-worker", app.WithPatience},
 			{c.LedgerTable != "", app.WithLedger},
+			{c.ParkedTable != "", app.WithParked},
 			{c.OrdersQueue != "", app.WithOrders},
 			{c.OrdersDeadLetters != "", app.WithDeadLetters},
 			{c.BonusTable != "", app.WithBonus},

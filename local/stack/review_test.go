@@ -10,7 +10,6 @@ import (
 
 	"sitoo-rule/local/fakerule"
 	"sitoo-rule/local/queue"
-	"sitoo-rule/shared/account"
 	"sitoo-rule/shared/order"
 	"sitoo-rule/shared/worker"
 )
@@ -308,37 +307,5 @@ func TestOddShapes(t *testing.T) {
 	card := r.want(r.call("GET", "/contacts/255934461", nil), 200).(map[string]any)
 	if card["namefirst"] != "Kund" || card["mobile"] != "46701740605" || card["accepts_email"] != false {
 		t.Errorf("card: %v", card)
-	}
-}
-
-// A shop's key is replaced by a new one, which is a new account. An order that
-// waited for the old one is carried over as the README says: its body sent
-// again, with the new account's id.
-func TestOrderCarriedToANewKey(t *testing.T) {
-	t.Parallel()
-	r := newRig(t, options{rule: fakerule.Options{Keys: []string{key, "new-key"}}})
-	id := r.want(r.call("POST", "/contacts", map[string]any{"email": "kund.ett@example.com"}), 200).(string)
-	r.rule.RevokeKey(key)
-	r.want(r.call("POST", "/transactions", sale(998000, func(o map[string]any) { o["email"] = "kund.ett@example.com" })), 200)
-	r.drain()
-	waiting := r.orders().Messages()
-	if len(waiting) != 1 || r.ledger(998000).State != order.Waiting {
-		t.Fatalf("waiting: %+v, customer %s", waiting, id)
-	}
-	req := r.request("GET", "/contacts?key=kund.ett@example.com", nil)
-	req.Header.Set("Authorization", "Bearer new-key")
-	r.want(r.send(req), 200)
-	line := r.logs.lines("contact-find")[0]["account"].(string) // where the README says to look
-	if line == r.id || line != account.ID("new-key") {
-		t.Fatalf("the log names account %s", line)
-	}
-	body := strings.Replace(waiting[0].Body, r.id, line, 1)
-	if err := r.orders().Send(t.Context(), worker.Message{Body: body, Group: line}); err != nil {
-		t.Fatal(err)
-	}
-	r.drain()
-	subs := r.rule.Subscribers("new-key")
-	if len(subs) != 1 || len(r.rule.Entries("new-key", subs[0].ID, order.Group)) != 1 {
-		t.Errorf("Rule's account of the new key holds %+v", subs)
 	}
 }

@@ -18,7 +18,6 @@ import (
 	"sitoo-rule/local/queue"
 	"sitoo-rule/local/stack"
 	"sitoo-rule/local/template"
-	"sitoo-rule/shared/account"
 	"sitoo-rule/shared/app"
 	"sitoo-rule/shared/order"
 )
@@ -89,7 +88,7 @@ func loadTemplate(t testing.TB) *template.Template {
 // newRig starts a shop; its queues are worked until the test ends.
 func newRig(t *testing.T, o options) *rig {
 	t.Helper()
-	r := &rig{t: t, clock: newClock(), logs: &logBuffer{}, id: account.ID(key)}
+	r := &rig{t: t, clock: newClock(), logs: &logBuffer{}, id: "42"}
 	o.rule.Now = r.clock.Now
 	r.rule = fakerule.New(o.rule)
 	if o.seeded {

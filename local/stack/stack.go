@@ -41,7 +41,7 @@ var functions = map[string]app.Function{
 	"bonuscheck-import": app.BonusImport, "bonuscheck-import-status": app.BonusImportStatus,
 	"bonuscheck-import-worker": app.BonusImportWorker, "unknown-route": app.UnknownRoute,
 	"credentials-put": app.CredentialsPut, "credentials-get": app.CredentialsGet, "credentials-delete": app.CredentialsDelete,
-	"setup-check": app.SetupCheck, "backfill-list": app.BackfillList, "backfill-control": app.BackfillControl,
+	"key-list": app.KeyList, "key-drop": app.KeyDrop, "setup-check": app.SetupCheck, "backfill-list": app.BackfillList, "backfill-control": app.BackfillControl,
 	"backfill-worker": app.BackfillWorker, "history-worker": app.HistoryWorker,
 }
 
@@ -83,6 +83,7 @@ type Stack struct {
 	Bonus    *memory.Bonus
 	Consents *memory.Consents
 	Imports  *memory.Imports
+	Parked   *memory.Parked
 	History  *memory.History
 
 	handlers map[string]lambda.Handler
@@ -177,6 +178,7 @@ func (s *Stack) inMemory(o Options) (func(id, attr string) (string, error), func
 		return nil, nil, err
 	}
 	s.Broker, s.Accounts, s.Ledger = broker, &memory.Accounts{}, &memory.Ledger{}
+	s.Parked = &memory.Parked{}
 	s.Bonus, s.Consents, s.Imports, s.History = &memory.Bonus{}, &memory.Consents{}, &memory.Imports{}, &memory.History{}
 	urls := map[string]*queue.Queue{}
 	for _, q := range o.Template.Queues {
@@ -211,6 +213,9 @@ func (s *Stack) inMemory(o Options) (func(id, attr string) (string, error), func
 		if c.LedgerTable != "" {
 			p.Ledger = s.Ledger
 		}
+		if c.ParkedTable != "" {
+			p.Parked = s.Parked
+		}
 		if q, ok := urls[c.OrdersQueue]; ok {
 			p.Orders, p.OrdersDelay = q, q
 		}
@@ -226,7 +231,7 @@ func (s *Stack) inMemory(o Options) (func(id, attr string) (string, error), func
 		if c.HistoryTable != "" {
 			p.History = s.History
 		}
-		p.Sitoo = sitoo.NewREST(sitoo.RESTConfig{HTTP: shops, Now: o.Now, Pause: o.Pause, Patience: o.Patience, AllowAnyHost: c.SitooAnyHost})
+		p.Sitoo = sitoo.NewREST(sitoo.RESTConfig{HTTP: shops, Now: o.Now, Pause: o.Pause, Patience: o.Patience, AllowAnyHost: c.SitooAnyHost, Hosts: c.Hosts()})
 		if q, ok := urls[c.BackfillQueue]; ok {
 			p.Steps, p.StepsDelay = q, q
 		}

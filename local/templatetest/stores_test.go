@@ -147,6 +147,7 @@ func TestTables(t *testing.T) {
 		"ConsentsTable": {"account S HASH", "item S RANGE"},
 		"ImportsTable":  {"import S HASH", "part N RANGE"},
 		"HistoryTable":  {"account S HASH", "item S RANGE"},
+		"ParkedTable":   {"account S HASH", "item S RANGE"},
 	}
 	// The adapters say how long an item is kept: a line of the ledger, or a book of
 	// bonus checks, that was deleted too early would let the same thing happen twice.

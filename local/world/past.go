@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"log/slog"
+	"strconv"
 	"time"
 
 	"github.com/aws/aws-sdk-go-v2/service/dynamodb"
@@ -33,7 +34,7 @@ func (w *World) past(ctx context.Context, d *deployment.Deployment, f template.F
 		return name, nil
 	}
 	client := dynamodb.NewFromConfig(w.cfg)
-	shop := account.ID(fakerule.DefaultKey)
+	shop := strconv.Itoa(fakerule.DefaultAccount)
 	switch f.Name {
 	case "bonuscheck-restore", "bonuscheck-sync-worker":
 		name, err := table("BONUS_TABLE")
@@ -47,7 +48,7 @@ func (w *World) past(ctx context.Context, d *deployment.Deployment, f template.F
 			return err
 		}
 		return imported(ctx, dynamo.NewImports(client, name), shop)
-	case "backfill-worker", "credentials-get", "credentials-delete":
+	case "backfill-worker", "credentials-get", "credentials-delete", "key-list", "key-drop":
 		accounts, err := table("ACCOUNTS_TABLE")
 		if err != nil {
 			return err
@@ -70,19 +71,14 @@ func (w *World) past(ctx context.Context, d *deployment.Deployment, f template.F
 // entered stores the account of the Rule API key, with credentials for Sitoo
 // that open nothing: whoever finds them here never asks Sitoo.
 func entered(ctx context.Context, to account.Store, sealer account.Sealer) error {
-	shop := account.ID(fakerule.DefaultKey)
-	sealed, err := sealer.Seal(ctx, shop, fakerule.DefaultKey)
-	if err != nil {
-		return fmt.Errorf("seal the account's key: %w", err)
-	}
 	at := func() time.Time { return time.Date(2026, time.March, 2, 8, 0, 0, 0, time.UTC) }
-	a := account.Account{ID: shop, SealedKey: sealed, Created: at()}
-	if err := to.Create(ctx, a); err != nil {
-		return fmt.Errorf("create the account: %w", err)
+	a := account.Account{ID: strconv.Itoa(fakerule.DefaultAccount), Created: at()}
+	if _, err := account.Keep(ctx, to, sealer, a, fakerule.DefaultKey, true); err != nil {
+		return fmt.Errorf("keep the account: %w", err)
 	}
 	d := &account.Directory{Store: to, Sealer: sealer, Log: slog.New(slog.DiscardHandler), Now: at}
 	access := account.SitooAccess{BaseURL: "https://api.mysitoo.com/v2/accounts/90001", AccountID: "90001", Site: 1}
-	if _, _, err := d.Enter(ctx, a, fakerule.DefaultKey, access, "90001-1", "demo-password"); err != nil {
+	if _, err := d.Enter(ctx, a, access, "90001-1", "demo-password"); err != nil {
 		return fmt.Errorf("enter credentials: %w", err)
 	}
 	return nil

@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"sitoo-rule/shared/fault"
+	"sitoo-rule/shared/rule"
 )
 
 const (
@@ -17,170 +18,311 @@ const (
 	// enough to keep a flood away from Rule, short enough for a merchant who
 	// has just pasted a new key.
 	refusedFor = time.Minute
+	// VerifiedFor is how long Rule's word on a key holds.
+	VerifiedFor = 15 * time.Minute
+	// noteEvery is how often it is noted at the most that a key is accepted, or
+	// that something came with it.
+	noteEvery = 5 * time.Minute
 	// trustFor is how long a process may go on with what it last knew of an
 	// account while the store does not answer.
 	trustFor = 15 * time.Minute
+	// Grace is how long after Rule last accepted a key what it delivers is kept.
+	Grace = 14 * 24 * time.Hour
+	// successorGrace is how long a refused key still delivers once a newer key of
+	// the account is accepted.
+	successorGrace = 24 * time.Hour
 	// maxKnown bounds how many accounts a process remembers.
 	maxKnown = 10_000
+	// noteTime bounds a note that is taken beside an answer.
+	noteTime = time.Second
 )
 
-// Directory finds the account behind a token, and the key behind an account. It
-// is safe for concurrent use and lives as long as the process.
+// Directory finds the account behind a token, and a session with Rule for an
+// account. It is safe for concurrent use and lives as long as the process.
 type Directory struct {
 	Store  Store
 	Sealer Sealer
-	// Verify asks Rule whether a key is good: nil, fault.Unauthorized, or an
-	// error that leaves it open.
-	Verify func(ctx context.Context, key string) error
+	Rule   *rule.Client
 	Now    func() time.Time
 	Log    *slog.Logger
 	// Strangers bounds how many unknown keys are shown to Rule; nil for no bound.
 	Strangers *Strangers
 
 	mu      sync.Mutex
-	known   map[string]known     // by the account's id
-	aliases map[string]string    // where other ids lead
+	known   map[string]known     // by key and scope
 	refused map[string]time.Time // by the id of a key, whosever it is
+	blocks  map[string]time.Time // by account
 	opened  map[string]opened
 }
 
 type known struct {
 	account Account
+	key     Key
 	at      time.Time
 }
 
 type opened struct{ sealed, secret string }
 
-var errRefused = fault.Say(fault.Unauthorized, "token_refused")
-
-// Authorize returns the account of a token, which is the merchant's Rule API
-// key, the newest or an earlier one. The first call with a key that Rule accepts
-// creates the account. A key that Rule has lately refused is fault.Unauthorized
-// without asking again.
-func (d *Directory) Authorize(ctx context.Context, token string) (Account, error) {
-	id := ID(token)
-	if d.refusedLately(id) {
-		return Account{}, errRefused
-	}
-	return d.Accepted(ctx, token)
+// Visit is what a token, or a message, leads to.
+type Visit struct {
+	Account Account
+	Key     Key
+	Rule    *rule.Session // with that key
+	// quiet is set where that the key is accepted must release nothing.
+	quiet bool
 }
 
-// Accepted is Authorize for what must not be lost: an account that Rule has
-// accepted once counts, even if Rule refuses its key today.
-func (d *Directory) Accepted(ctx context.Context, token string) (Account, error) {
-	if !wellFormed(token) {
-		return Account{}, errRefused
+// refusal is the error of a token that Rule does not accept, with what a label is
+// where one may be meant.
+func refusal(token string) *fault.Error {
+	if strings.Contains(token, "/") {
+		return fault.Say(fault.Unauthorized, "token_refused_label")
 	}
-	id := ID(token)
-	a, err := d.Get(ctx, id)
-	if !errors.Is(err, ErrNotFound) {
-		return a, err
+	return fault.Say(fault.Unauthorized, "token_refused")
+}
+
+// Present returns the account that a token leads to. A key that is not known is
+// shown to Rule, and known from then on if Rule accepts it. A key that was
+// dropped, or that Rule has refused within the last minute and that was never
+// accepted, is fault.Unauthorized.
+//
+// What Present returns may have a key that Rule refuses by now: see Verify.
+func (d *Directory) Present(ctx context.Context, token string) (*Visit, error) {
+	return d.present(ctx, token, false)
+}
+
+// PresentQuietly is Present for what must release nothing that is parked: that
+// Rule accepts the key is not noted.
+func (d *Directory) PresentQuietly(ctx context.Context, token string) (*Visit, error) {
+	return d.present(ctx, token, true)
+}
+
+func (d *Directory) present(ctx context.Context, token string, quiet bool) (*Visit, error) {
+	key, label := SplitToken(token)
+	if !wellFormed(key) {
+		return nil, refusal(token)
+	}
+	id := ID(key)
+	owner, err := d.owner(ctx, id)
+	if errors.Is(err, ErrNotFound) {
+		if err := d.admitUnknown(ctx, id, token); err != nil {
+			return nil, err
+		}
+		owner, err = d.introduce(ctx, id, key, token, quiet)
+	}
+	if err != nil {
+		return nil, err
+	}
+	a, k, err := d.read(ctx, owner, label, id)
+	if errors.Is(err, ErrNotFound) { // deleted since this process saw it
+		return nil, &fault.Error{Kind: fault.Unavailable, Err: err}
+	}
+	if err != nil {
+		return nil, err
+	}
+	if !k.Dropped.IsZero() {
+		return nil, fault.Say(fault.Unauthorized, "key_dropped")
+	}
+	v := &Visit{Account: a, Key: k, quiet: quiet}
+	v.Rule = d.session(v, key)
+	return v, nil
+}
+
+// owner returns the account that a key leads to, which never changes: what this
+// process has seen once costs no read.
+func (d *Directory) owner(ctx context.Context, id string) (string, error) {
+	d.mu.Lock()
+	k, ok := d.known[id]
+	d.mu.Unlock()
+	if ok {
+		return k.key.Account, nil
 	}
 	if d.refusedLately(id) {
-		return Account{}, errRefused
+		return "", ErrNotFound
+	}
+	found, err := d.Store.Key(ctx, id)
+	if err != nil {
+		return "", err
+	}
+	d.remember(id, Account{}, found)
+	return found.Account, nil
+}
+
+func (d *Directory) remember(name string, a Account, k Key) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if d.known == nil || len(d.known) >= maxKnown {
+		d.known = map[string]known{}
+	}
+	d.known[name] = known{a, k, d.Now()}
+}
+
+// admitUnknown lets a key that is not known be shown to Rule, unless it was
+// refused within the last minute.
+func (d *Directory) admitUnknown(ctx context.Context, id, token string) error {
+	if d.refusedLately(id) {
+		return refusal(token)
 	}
 	if err := d.Strangers.UsedUp(); err != nil {
-		return Account{}, err
+		return err
 	}
 	until, err := d.Store.Refused(ctx, id)
 	if err != nil {
-		return Account{}, fmt.Errorf("look up refused keys: %w", err)
+		return fmt.Errorf("look up refused keys: %w", err)
 	}
 	if d.Now().Before(until) {
 		d.rememberRefused(id, until)
-		return Account{}, errRefused
+		return refusal(token)
 	}
-	if err := d.Strangers.Ask(ctx, token, d.Verify); err != nil {
-		if fault.KindOf(err) == fault.Unauthorized {
-			d.Refuse(ctx, id)
-			return Account{}, fault.Say(fault.Unauthorized, "token_refused").With(err)
-		}
-		switch fault.KindOf(err) {
-		case fault.Invalid, fault.TooLarge, fault.Conflict, fault.NotFound:
-			// Whatever it is that Rule does not like, it is not the caller's.
-			err = &fault.Error{Kind: fault.Unavailable, Err: err}
-		}
-		return Account{}, fmt.Errorf("ask Rule about a new key: %w", err)
-	}
-	sealed, err := d.Sealer.Seal(ctx, id, token)
-	if err != nil {
-		return Account{}, fmt.Errorf("seal key: %w", err)
-	}
-	if err := d.Store.Create(ctx, Account{ID: id, SealedKey: sealed, Created: d.Now()}); err != nil {
-		return Account{}, fmt.Errorf("create account: %w", err)
-	}
-	d.Log.InfoContext(ctx, "new account", "account", id)
-	return d.Get(ctx, id)
+	return nil
 }
 
-// Get returns an account by id or alias, ErrNotFound if there is none. While the
-// store does not answer, what this process last knew will do.
-func (d *Directory) Get(ctx context.Context, id string) (Account, error) {
-	a, err := d.Store.Get(ctx, id)
-	d.mu.Lock()
-	defer d.mu.Unlock()
+// introduce asks Rule whose a key is, and keeps it.
+func (d *Directory) introduce(ctx context.Context, id, key, token string, quiet bool) (owner string, err error) {
+	s := d.Rule.Session(key, time.Time{}, nil)
+	var sender rule.Sender
+	named := true
+	err = d.Strangers.Ask(ctx, key, func(ctx context.Context, _ string) (err error) {
+		if sender, err = s.Sender(ctx); !errors.Is(err, rule.ErrNoSender) {
+			return err
+		}
+		sender, named = rule.Sender{Account: id}, false
+		if err = s.Verify(ctx); err == nil {
+			d.Log.WarnContext(ctx, "Rule does not say whose a key is; its digest stands for the account", "account", id)
+		}
+		return err
+	})
+	if err != nil {
+		return "", d.unsettled(ctx, id, token, err)
+	}
+	stored, err := Keep(ctx, d.Store, d.Sealer, Account{ID: sender.Account, Name: sender.Name, Created: d.Now()}, key, !quiet)
+	if err != nil {
+		return "", err
+	}
+	d.Log.InfoContext(ctx, "new key", "account", stored.Account, "key", id, "named", named)
+	d.remember(id, Account{}, stored)
+	return stored.Account, nil
+}
+
+// Keep stores a key of an account, and the account if it is the first: Rule has
+// accepted it at a.Created, which counts if accepted is set. It returns the key
+// as it is stored, which one that was settled before stays.
+func Keep(ctx context.Context, s Store, sealer Sealer, a Account, key string, accepted bool) (Key, error) {
+	sealed, err := sealer.Seal(ctx, a.ID, key)
+	if err != nil {
+		return Key{}, fmt.Errorf("seal key: %w", err)
+	}
+	if err := s.Create(ctx, a); err != nil {
+		return Key{}, fmt.Errorf("create account: %w", err)
+	}
+	k := Key{ID: ID(key), Account: a.ID, Sealed: sealed, Last4: lastOf(key), FirstSeen: a.Created}
+	if accepted {
+		k.FirstAccepted, k.Accepted = a.Created, a.Created
+	}
+	stored, err := s.AddKey(ctx, k)
+	if err != nil {
+		return Key{}, fmt.Errorf("keep key: %w", err)
+	}
+	return stored, nil
+}
+
+// unsettled is the error of a key that Rule did not accept, or of which Rule did
+// not say whose it is.
+func (d *Directory) unsettled(ctx context.Context, id, token string, err error) error {
+	switch fault.KindOf(err) {
+	case fault.Unauthorized:
+		until := d.Now().Add(refusedFor)
+		d.rememberRefused(id, until)
+		if serr := d.Store.Refuse(ctx, id, until); serr != nil {
+			d.Log.WarnContext(ctx, "could not share that Rule refused a key", "key", id, "error", serr)
+		}
+		return refusal(token).With(err)
+	case fault.Invalid, fault.TooLarge, fault.Conflict, fault.NotFound:
+		// Whatever it is that Rule does not like, it is not the caller's.
+		err = &fault.Error{Kind: fault.Unavailable, Err: err}
+	}
+	return fmt.Errorf("ask Rule about a new key: %w", err)
+}
+
+// lastOf returns what a list shows of a key: nothing of one so short that it
+// would tell much of it.
+func lastOf(key string) string {
+	if len(key) < 12 {
+		return ""
+	}
+	return key[len(key)-4:]
+}
+
+// read returns an account and a key. While the store does not answer, what this
+// process last knew will do.
+func (d *Directory) read(ctx context.Context, id, label, key string) (Account, Key, error) {
+	name := key + " " + Scope(id, label)
+	a, k, err := d.Store.Get(ctx, id, label, key)
 	switch {
 	case err == nil:
-		// A block that could not be shared holds in this process all the same.
-		if k, ok := d.known[a.ID]; ok && k.account.BlockedUntil.After(a.BlockedUntil) {
-			a.BlockedUntil = k.account.BlockedUntil
+		d.remember(name, a, k)
+		if k.ID != "" {
+			d.remember(k.ID, Account{}, k)
 		}
-		if d.known == nil || len(d.known) >= maxKnown {
-			d.known = map[string]known{}
-		}
-		d.known[a.ID] = known{a, d.Now()}
-		if a.ID == id {
-			break
-		}
-		if d.aliases == nil || len(d.aliases) >= maxKnown {
-			d.aliases = map[string]string{}
-		}
-		d.aliases[id] = a.ID
-		delete(d.known, id) // an account of its own until the shop proved itself
 	case errors.Is(err, ErrNotFound):
-		delete(d.known, id)
-		delete(d.aliases, id)
+		d.mu.Lock()
+		delete(d.known, name)
+		delete(d.known, key)
+		d.mu.Unlock()
+		return Account{}, Key{}, err
 	default:
-		if k, ok := d.known[d.leadsTo(id)]; ok && d.Now().Sub(k.at) < trustFor {
-			d.Log.WarnContext(ctx, "account store does not answer; going on with what is known", "account", id, "error", err)
-			return k.account, nil
+		d.mu.Lock()
+		old, ok := d.known[name]
+		d.mu.Unlock()
+		if !ok || d.Now().Sub(old.at) >= trustFor {
+			return Account{}, Key{}, err
 		}
+		d.Log.WarnContext(ctx, "account store does not answer; going on with what is known", "account", id, "error", err)
+		a, k = old.account, old.key
 	}
+	// A block that could not be shared holds in this process all the same.
+	d.mu.Lock()
+	if until := d.blocks[id]; until.After(a.BlockedUntil) {
+		a.BlockedUntil = until
+	}
+	d.mu.Unlock()
+	return a, k, nil
+}
+
+// Get returns an account by its scope, ErrNotFound if there is none.
+func (d *Directory) Get(ctx context.Context, scope string) (Account, error) {
+	id, label := SplitScope(scope)
+	a, _, err := d.read(ctx, id, label, "")
 	return a, err
 }
 
-// leadsTo returns the account's id that an id stands for, as far as this process
-// knows. The lock is held.
-func (d *Directory) leadsTo(id string) string {
-	if to, ok := d.aliases[id]; ok {
-		return to
-	}
-	return id
+// session returns a session that notes what Rule says of the visit's key.
+func (d *Directory) session(v *Visit, key string) *rule.Session {
+	id := v.Account.ID
+	s := d.Rule.Session(key, v.Account.BlockedUntil, func(ctx context.Context, until time.Time) { d.Block(ctx, id, until) })
+	s.OnVerdict(func(ctx context.Context, accepted bool) {
+		if accepted {
+			d.accepted(ctx, v)
+		} else {
+			d.refuse(ctx, v)
+		}
+	})
+	return s
 }
 
 // Block shares that Rule wants no calls for an account before until. A failure
 // is logged only: this process keeps to the block in any case.
 func (d *Directory) Block(ctx context.Context, id string, until time.Time) {
-	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), time.Second)
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), noteTime)
 	defer cancel()
 	d.mu.Lock()
-	if k, ok := d.known[d.leadsTo(id)]; ok && k.account.BlockedUntil.Before(until) {
-		k.account.BlockedUntil = until
-		d.known[k.account.ID] = k
+	if d.blocks == nil || len(d.blocks) >= maxKnown {
+		d.blocks = map[string]time.Time{}
 	}
+	d.blocks[id] = until
 	d.mu.Unlock()
 	if err := d.Store.Block(ctx, id, until); err != nil {
 		d.Log.ErrorContext(ctx, "could not share Rule's block", "account", id, "error", err)
-	}
-}
-
-// Refuse remembers for a minute that Rule refused a key. id is the key's own, see
-// ID, and not its account's: an old key of a shop does not lock the new one out.
-func (d *Directory) Refuse(ctx context.Context, id string) {
-	until := d.Now().Add(refusedFor)
-	d.rememberRefused(id, until)
-	if err := d.Store.Refuse(ctx, id, until); err != nil {
-		d.Log.WarnContext(ctx, "could not share that Rule refused a key", "key", id, "error", err)
 	}
 }
 
@@ -197,16 +339,6 @@ func (d *Directory) refusedLately(id string) bool {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	return d.Now().Before(d.refused[id])
-}
-
-// Key returns an account's Rule API key, the newest. Opening the seal costs a
-// call, once per process and sealed key.
-func (d *Directory) Key(ctx context.Context, a Account) (string, error) {
-	key, err := d.open(ctx, a.ID, a.ID, a.SealedKey)
-	if err != nil {
-		return "", fmt.Errorf("open key: %w", err)
-	}
-	return key, nil
 }
 
 // open opens what is sealed for an account; what is remembered under name costs

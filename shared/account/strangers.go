@@ -102,13 +102,14 @@ func tooMany(minute time.Time) error {
 // not refused lately. It asks the store alone: at most two reads, and in doubt
 // no. It is for what may not be told of a stranger, not for letting anyone in.
 func Known(ctx context.Context, store Store, token string, now time.Time) bool {
-	if !wellFormed(token) {
+	key, _ := SplitToken(token)
+	if !wellFormed(key) {
 		return false
 	}
-	id := ID(token)
-	if _, err := store.Get(ctx, id); err != nil {
+	k, err := store.Key(ctx, ID(key))
+	if err != nil || k.Bad() || !k.Dropped.IsZero() {
 		return false
 	}
-	until, err := store.Refused(ctx, id)
+	until, err := store.Refused(ctx, k.ID)
 	return err == nil && !now.Before(until)
 }

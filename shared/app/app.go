@@ -3,8 +3,6 @@ package app
 import (
 	"context"
 	"crypto/rand"
-	"errors"
-	"fmt"
 	"log/slog"
 	"strings"
 	"time"
@@ -14,9 +12,9 @@ import (
 	"sitoo-rule/shared/account"
 	"sitoo-rule/shared/bonus"
 	"sitoo-rule/shared/customer"
-	"sitoo-rule/shared/fault"
 	"sitoo-rule/shared/history"
 	"sitoo-rule/shared/order"
+	"sitoo-rule/shared/parking"
 	"sitoo-rule/shared/rule"
 	"sitoo-rule/shared/setup"
 	"sitoo-rule/shared/sitoo"
@@ -31,6 +29,7 @@ type Parts struct {
 	Accounts    account.Store
 	Sealer      account.Sealer
 	Ledger      order.Ledger
+	Parked      parking.Store
 	Orders      worker.Sender
 	OrdersDelay worker.Delayer
 	DeadLetters worker.Sender // of the queue that the function works
@@ -86,29 +85,17 @@ func (p Parts) directory() *account.Directory {
 	strangers, _ := p.Accounts.(account.StrangerCount)
 	return &account.Directory{
 		Strangers: &account.Strangers{Count: strangers, Now: p.Now, Log: p.Log},
-		Store:     p.Accounts, Sealer: p.Sealer, Now: p.Now, Log: p.Log,
-		Verify: func(ctx context.Context, key string) error { return p.Rule.Session(key, time.Time{}, nil).Verify(ctx) },
+		Store:     p.Accounts, Sealer: p.Sealer, Rule: p.Rule, Now: p.Now, Log: p.Log,
 	}
 }
 
-// session returns a session with Rule for the account that a message names.
-func (p Parts) session(ctx context.Context, d *account.Directory, id string) (*rule.Session, error) {
-	a, err := d.Get(ctx, id)
-	if errors.Is(err, account.ErrNotFound) {
-		return nil, fault.Wrap(fault.NotFound, err, "There is no account with the message's account id.")
-	}
-	if err != nil {
-		return nil, err
-	}
-	key, err := d.Key(ctx, a)
-	if err != nil {
-		return nil, fmt.Errorf("account %s: %w", id, err)
-	}
-	return p.Rule.Session(key, a.BlockedUntil, func(ctx context.Context, until time.Time) { d.Block(ctx, id, until) }), nil
+// lot returns where orders are parked whose key Rule refuses.
+func (p Parts) lot() *parking.Lot {
+	return &parking.Lot{Store: p.Parked, Accounts: p.Accounts, Sealer: p.Sealer, Watchers: p.Orders, Now: p.Now, Log: p.Log, NewID: rand.Text}
 }
 
 func (p Parts) edge() *spi.Edge {
-	return &spi.Edge{Accounts: p.directory(), Rule: p.Rule, Log: p.Log, Now: p.Now, Budget: p.Budget}
+	return &spi.Edge{Accounts: p.directory(), Log: p.Log, Now: p.Now, Budget: p.Budget}
 }
 
 func (p Parts) customers() *customer.Service {
@@ -141,8 +128,8 @@ func ConsentList(p Parts) lambda.Handler { return p.edge().ConsentList(p.custome
 // PurchaseList is the function purchase-list.
 func PurchaseList(p Parts) lambda.Handler { return p.edge().PurchaseList() }
 
-// OrderReceive is the function order-receive. It needs Orders and Ledger.
-func OrderReceive(p Parts) lambda.Handler { return p.edge().OrderReceive(p.Orders, p.Ledger) }
+// OrderReceive is the function order-receive. It needs Orders, Ledger and Parked.
+func OrderReceive(p Parts) lambda.Handler { return p.edge().OrderReceive(p.Orders, p.Ledger, p.lot()) }
 
 // UnknownRoute is the function unknown-route. It needs Accounts alone, to read.
 func UnknownRoute(p Parts) lambda.Handler {
@@ -167,12 +154,12 @@ func BonusSyncWorker(p Parts) lambda.Handler {
 			if err != nil {
 				return err
 			}
-			r, err := p.session(ctx, directory, m.Account)
+			v, err := directory.OpenVerified(ctx, m.Account)
 			if err != nil {
 				return err
 			}
-			err = customers.Complete(ctx, r, m)
-			d.Note("rule_requests", r.Calls())
+			err = customers.Complete(ctx, v.Rule, m)
+			d.Note("rule_requests", v.Rule.Calls())
 			return err
 		}
 		m, err := bonus.DecodeMessage(d.Body)
@@ -180,10 +167,11 @@ func BonusSyncWorker(p Parts) lambda.Handler {
 		if err != nil {
 			return err
 		}
-		r, err := p.session(ctx, directory, m.Account)
+		v, err := directory.OpenVerified(ctx, m.Account)
 		if err != nil {
 			return err
 		}
+		r := v.Rule
 		err = service.Sync(ctx, r, bonus.Key{Account: m.Account, Subscriber: m.Subscriber})
 		d.Note("rule_requests", r.Calls())
 		return err
@@ -210,7 +198,11 @@ func BonusImportWorker(p Parts) lambda.Handler {
 	w := &bonus.ImportWorker{
 		Books: p.Bonus, Imports: p.Imports, Log: p.Log, Now: p.Now,
 		Session: func(ctx context.Context, account string) (*rule.Session, error) {
-			return p.session(ctx, directory, account)
+			v, err := directory.OpenVerified(ctx, account)
+			if err != nil {
+				return nil, err
+			}
+			return v.Rule, nil
 		},
 	}
 	edge := &worker.Edge{
@@ -237,6 +229,12 @@ func CredentialsGet(p Parts) lambda.Handler { return p.edge().CredentialsGet() }
 // CredentialsDelete is the function credentials-delete.
 func CredentialsDelete(p Parts) lambda.Handler { return p.edge().CredentialsDelete() }
 
+// KeyList is the function key-list. It needs Parked.
+func KeyList(p Parts) lambda.Handler { return p.edge().KeyList(p.Parked) }
+
+// KeyDrop is the function key-drop.
+func KeyDrop(p Parts) lambda.Handler { return p.edge().KeyDrop() }
+
 func (p Parts) desk() *history.Desk {
 	return &history.Desk{Jobs: p.History, Steps: p.Steps, Now: p.Now, NewID: rand.Text}
 }
@@ -246,6 +244,15 @@ func BackfillList(p Parts) lambda.Handler { return p.edge().BackfillList(p.desk(
 
 // BackfillControl is the function backfill-control. It needs History and Steps.
 func BackfillControl(p Parts) lambda.Handler { return p.edge().BackfillControl(p.desk()) }
+
+// scoped is what a log line says of an account and a label.
+func scoped(scope string) []any {
+	id, label := account.SplitScope(scope)
+	if label == "" {
+		return []any{"account", id}
+	}
+	return []any{"account", id, "label", label}
+}
 
 // maxWait is how long a part of an import or of a job may wait for its turn: a
 // bit less than the queues keep it.
@@ -257,16 +264,12 @@ type people struct {
 	directory *account.Directory
 }
 
-func (d people) Session(ctx context.Context, id string) (account.Account, *rule.Session, error) {
-	a, err := d.directory.Get(ctx, id)
-	if errors.Is(err, account.ErrNotFound) {
-		return account.Account{}, nil, fault.Wrap(fault.NotFound, err, "There is no account with the message's account id.")
-	}
+func (d people) Session(ctx context.Context, scope string) (account.Account, *rule.Session, error) {
+	v, err := d.directory.OpenVerified(ctx, scope)
 	if err != nil {
 		return account.Account{}, nil, err
 	}
-	r, err := d.session(ctx, d.directory, a.ID)
-	return a, r, err
+	return v.Account, v.Rule, nil
 }
 
 func (d people) Shop(ctx context.Context, a account.Account) (*sitoo.Shop, error) {
@@ -279,8 +282,12 @@ func (d people) Shop(ctx context.Context, a account.Account) (*sitoo.Shop, error
 	}), nil
 }
 
-func (d people) Accounts(ctx context.Context, sitooAccount string) ([]string, error) {
-	return d.directory.Accounts(ctx, sitooAccount)
+func (d people) Begin(ctx context.Context, a account.Account) error {
+	return d.directory.BeginBackfill(ctx, a)
+}
+
+func (d people) Claims(ctx context.Context, sitooAccount string) ([]account.Claim, error) {
+	return d.directory.Claims(ctx, sitooAccount)
 }
 
 // SetupCheck is the function setup-check. It needs Sitoo and Consents.
@@ -302,7 +309,7 @@ func BackfillWorker(p Parts) lambda.Handler {
 	}
 	return edge.Handler("backfill-worker", func(ctx context.Context, d *worker.Delivery) error {
 		s, err := b.Work(ctx, d.Body, d.Attempt)
-		d.Note("account", s.Account, "job", s.Job, "run", s.Run, "step", s.Step)
+		d.Note(append(scoped(s.Account), "job", s.Job, "run", s.Run, "step", s.Step)...)
 		return err
 	})
 }
@@ -320,7 +327,7 @@ func HistoryWorker(p Parts) lambda.Handler {
 	}
 	return edge.Handler("history-worker", func(ctx context.Context, d *worker.Delivery) error {
 		m, r, err := w.Work(ctx, d.Body, d.Attempt)
-		d.Note("account", m.Account, "job", m.Job, "run", m.Run, "part", m.Part, "request", m.Request)
+		d.Note(append(scoped(m.Account), "job", m.Job, "run", m.Run, "part", m.Part, "request", m.Request)...)
 		if r != nil {
 			u := r.Usage()
 			d.Note("rule_requests", r.Calls(), "rule_used", u.Used, "rule_errors_percent", u.ErrorsShare)
@@ -334,12 +341,9 @@ func (p Parts) deliverer() *order.Deliverer {
 }
 
 // OrderWorker is the function order-worker. It needs Phones, Ledger, Bonus,
-// Syncs, OrdersDelay and DeadLetters.
+// Syncs, Orders, OrdersDelay, Parked and DeadLetters.
 func OrderWorker(p Parts) lambda.Handler {
-	directory := p.directory()
-	w := &order.Worker{
-		Deliverer: p.deliverer(), Directory: directory, Rule: p.Rule,
-	}
+	w := &order.Worker{Deliverer: p.deliverer(), Directory: p.directory(), Lot: p.lot(), DeadLetters: p.DeadLetters}
 	edge := &worker.Edge{
 		Queue: p.OrdersDelay, DeadLetters: p.DeadLetters, Log: p.Log, Now: p.Now, Jitter: p.Jitter,
 		Weigh: order.Weight, AtOnce: order.AtOnce,
@@ -348,8 +352,13 @@ func OrderWorker(p Parts) lambda.Handler {
 		},
 	}
 	return edge.Handler("order-worker", func(ctx context.Context, d *worker.Delivery) error {
+		if watch, ok := parking.DecodeWatch(d.Body); ok {
+			n, err := w.Release(ctx, watch, d.Attempt)
+			d.Note("account", watch.Account, "released", n)
+			return err
+		}
 		done, err := w.Work(ctx, d.Body, d.Attempt)
-		d.Note("account", done.Account, "order", done.ID, "request", done.Request)
+		d.Note(append(scoped(done.Scope()), "order", done.ID, "request", done.Request)...)
 		if done.State != "" {
 			d.Note("state", done.State, "reason", done.Reason)
 		}

@@ -223,11 +223,7 @@ func TestFunctions(t *testing.T) {
 		t.Fatal(err)
 	}
 	accounts, ledger, orders := &memory.Accounts{}, &memory.Ledger{}, &outbox{}
-	sealed, err := sealer.Seal(t.Context(), account.ID(key), key)
-	if err != nil {
-		t.Fatal(err)
-	}
-	if err := accounts.Create(t.Context(), account.Account{ID: account.ID(key), SealedKey: sealed, Created: now()}); err != nil {
+	if _, err := account.Keep(t.Context(), accounts, sealer, account.Account{ID: "42", Created: now()}, key, true); err != nil {
 		t.Fatal(err)
 	}
 	var log bytes.Buffer
@@ -310,7 +306,7 @@ func TestFunctions(t *testing.T) {
 			t.Errorf("%s: log %s, want a line of its own, no panic and no key", tt.name, log.String())
 		}
 	}
-	if rec, ok, err := ledger.Get(t.Context(), order.Key{Account: account.ID(key), Order: 700001}); err != nil || !ok || rec.State != order.Sent {
+	if rec, ok, err := ledger.Get(t.Context(), order.Key{Account: "42", Order: 700001}); err != nil || !ok || rec.State != order.Sent {
 		t.Errorf("ledger says %+v, %v; want the order sent", rec, err)
 	}
 	if strings.Count(log.String(), `"waited_ms"`) != 1 {

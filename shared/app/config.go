@@ -21,6 +21,7 @@ type Config struct {
 	Country           string // COUNTRY, how phone numbers without a country code are read
 	AccountsTable     string // ACCOUNTS_TABLE
 	LedgerTable       string // LEDGER_TABLE
+	ParkedTable       string // PARKED_TABLE
 	OrdersQueue       string // ORDERS_QUEUE_URL
 	OrdersDeadLetters string // ORDERS_DEAD_LETTERS_URL
 	BonusTable        string // BONUS_TABLE
@@ -39,6 +40,9 @@ type Config struct {
 	// SitooAnyHost, SITOO_ANY_HOST, lets credentials name any host: a stand-in on
 	// this machine, say. In AWS nothing but Sitoo's hosts is called.
 	SitooAnyHost bool
+	// SitooHosts, SITOO_HOSTS, are hosts that credentials may name beside Sitoo's
+	// known ones, in small letters, separated by commas.
+	SitooHosts string
 
 	// Retention, RETENTION_MONTHS, is how long the ledger and the books are kept;
 	// 0 for the default.
@@ -58,6 +62,7 @@ func FromEnv(getenv func(string) string) (Config, error) {
 		BonusTable: getenv("BONUS_TABLE"), BonusQueue: getenv("BONUS_QUEUE_URL"), BonusDeadLetters: getenv("BONUS_DEAD_LETTERS_URL"),
 		ConsentsTable: getenv("CONSENTS_TABLE"),
 		ImportsTable:  getenv("IMPORTS_TABLE"), ImportsQueue: getenv("IMPORTS_QUEUE_URL"), ImportDeadLetters: getenv("IMPORTS_DEAD_LETTERS_URL"),
+		ParkedTable: getenv("PARKED_TABLE"), SitooHosts: getenv("SITOO_HOSTS"),
 		HistoryTable: getenv("HISTORY_TABLE"), SitooAnyHost: getenv("SITOO_ANY_HOST") == "true",
 		BackfillQueue: getenv("BACKFILL_QUEUE_URL"), BackfillDeadLetters: getenv("BACKFILL_DEAD_LETTERS_URL"),
 		HistoryQueue: getenv("HISTORY_QUEUE_URL"), HistoryDeadLetters: getenv("HISTORY_DEAD_LETTERS_URL"),
@@ -99,4 +104,9 @@ func FromEnv(getenv func(string) string) (Config, error) {
 		errs = append(errs, errors.New("COUNTRY is not a country code of two letters, such as SE"))
 	}
 	return c, errors.Join(errs...)
+}
+
+// Hosts returns SitooHosts one by one.
+func (c Config) Hosts() []string {
+	return strings.FieldsFunc(strings.ToLower(c.SitooHosts), func(r rune) bool { return r == ',' || r == ' ' })
 }

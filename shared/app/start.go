@@ -66,6 +66,12 @@ func WithLedger(c Config, cloud aws.Config, p *Parts) error {
 	return needs("LEDGER_TABLE", c.LedgerTable)
 }
 
+// WithParked adds what is parked.
+func WithParked(c Config, cloud aws.Config, p *Parts) error {
+	p.Parked = dynamo.NewParked(dynamodb.NewFromConfig(cloud), c.ParkedTable)
+	return needs("PARKED_TABLE", c.ParkedTable)
+}
+
 // WithOrders adds the queue of orders, for sending and for delaying.
 func WithOrders(c Config, cloud aws.Config, p *Parts) error {
 	q := sqsqueue.New(sqs.NewFromConfig(cloud), c.OrdersQueue)
@@ -129,7 +135,7 @@ func WithImportsDeadLetters(c Config, cloud aws.Config, p *Parts) error {
 
 // WithSitoo adds Sitoo's REST API.
 func WithSitoo(c Config, _ aws.Config, p *Parts) error {
-	p.Sitoo = sitoo.NewREST(sitoo.RESTConfig{HTTP: sitoo.NewRESTHTTPClient(), AllowAnyHost: c.SitooAnyHost})
+	p.Sitoo = sitoo.NewREST(sitoo.RESTConfig{HTTP: sitoo.NewRESTHTTPClient(), AllowAnyHost: c.SitooAnyHost, Hosts: c.Hosts()})
 	return nil
 }
 

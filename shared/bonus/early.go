@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"strconv"
 
 	"sitoo-rule/shared/fault"
 )
@@ -14,13 +13,13 @@ import (
 func waiting(account string, order int64) Key { return Key{account, -order} }
 
 // Expect keeps a return until the order that it credits comes, which neither
-// asks Rule for anything nor needs to know whose it is. It may be repeated.
-func (s *Service) Expect(ctx context.Context, account string, g GivesBack) error {
-	original, err := strconv.ParseInt(g.Original, 10, 64)
-	if err != nil || original <= 0 {
+// asks Rule for anything nor needs to know whose it is. scope is whose numbers the
+// order's is among. It may be repeated.
+func (s *Service) Expect(ctx context.Context, scope string, order int64, g GivesBack) error {
+	if order <= 0 {
 		return nil // no order has that number
 	}
-	k := waiting(account, original)
+	k := waiting(scope, order)
 	for range rounds {
 		b, err := s.Store.Get(ctx, k)
 		if err != nil {
@@ -40,8 +39,8 @@ func (s *Service) Expect(ctx context.Context, account string, g GivesBack) error
 }
 
 // Expected returns what Expect has kept for an order, none for most.
-func (s *Service) Expected(ctx context.Context, account string, order int64) ([]GivesBack, error) {
-	b, err := s.Store.Get(ctx, waiting(account, order))
+func (s *Service) Expected(ctx context.Context, scope string, order int64) ([]GivesBack, error) {
+	b, err := s.Store.Get(ctx, waiting(scope, order))
 	if err != nil {
 		return nil, fmt.Errorf("read returns of an order: %w", err)
 	}

@@ -27,31 +27,40 @@ func TestAccountsFailures(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			store := dynamo.NewAccounts(failing(tt.err), "accounts")
-			_, getErr := store.Get(t.Context(), "shop")
-			_, claimErr := store.ClaimShop(t.Context(), account.Shop{Account: "90001", Site: 1}, "shop")
-			_, ownerErr := store.ShopOwner(t.Context(), "90001")
-			_, refusedErr := store.Refused(t.Context(), "shop")
+			shop := account.Shop{Account: "90001", Site: 1}
+			_, _, getErr := store.Get(t.Context(), "42", "", "key")
+			_, keyErr := store.Key(t.Context(), "key")
+			_, keysErr := store.Keys(t.Context(), "42")
+			_, addErr := store.AddKey(t.Context(), account.Key{ID: "key", Account: "42"})
+			_, claimErr := store.Claim(t.Context(), shop, "42", "")
+			_, claimsErr := store.Claims(t.Context(), "90001")
+			_, refusedErr := store.Refused(t.Context(), "key")
+			_, attemptErr := store.Attempt(t.Context(), "rule#42", now)
+			_, parkErr := store.Park(t.Context(), "42", 1, 1, account.Parked{Count: 2, Bytes: 2})
+			_, watchErr := store.Watch(t.Context(), "42", now, now)
 			for op, err := range map[string]error{
-				"Get":       getErr,
-				"Refused":   refusedErr,
-				"Create":    store.Create(t.Context(), account.Account{ID: "shop"}),
-				"Block":     store.Block(t.Context(), "shop", now),
-				"SetSchema": store.SetSchema(t.Context(), "shop", 1),
-				"Refuse":    store.Refuse(t.Context(), "shop", now),
-				"SetSitoo":  store.SetSitoo(t.Context(), "shop", nil),
-				"UsedSitoo": store.UsedSitoo(t.Context(), "shop", now),
-				"ClaimShop": claimErr,
-				"ShopOwner": ownerErr,
-				"Renew":     store.Renew(t.Context(), "shop", []byte("x"), "alias"),
+				"Get": getErr, "Key": keyErr, "Keys": keysErr, "AddKey": addErr, "Claim": claimErr, "Claims": claimsErr, "Refused": refusedErr,
+				"Attempt": attemptErr, "Park": parkErr, "Watch": watchErr,
+				"Forgive":      store.Forgive(t.Context(), "rule#42"),
+				"Create":       store.Create(t.Context(), account.Account{ID: "42"}),
+				"AcceptKey":    store.AcceptKey(t.Context(), "key", "", now),
+				"RefuseKey":    store.RefuseKey(t.Context(), "key", now),
+				"DeliveredKey": store.DeliveredKey(t.Context(), "key", now),
+				"DropKey":      store.DropKey(t.Context(), "key", now),
+				"Block":        store.Block(t.Context(), "42", now),
+				"SetSchema":    store.SetSchema(t.Context(), "42", 1),
+				"SawLabel":     store.SawLabel(t.Context(), "42", "fi"),
+				"Refuse":       store.Refuse(t.Context(), "key", now),
+				"SetSettings":  store.SetSettings(t.Context(), "42", "", account.Settings{Language: "en"}),
+				"SetSitoo":     store.SetSitoo(t.Context(), "42", "", nil),
+				"UsedSitoo":    store.UsedSitoo(t.Context(), "42", "", now),
+				"Release":      store.Release(t.Context(), shop, "42", true),
 			} {
 				if got := fault.KindOf(err); err == nil || got != tt.want {
 					t.Errorf("%s = %v (%v), want %v", op, err, got, tt.want)
 				}
 				if err != nil && !strings.Contains(err.Error(), tt.err.Error()) {
 					t.Errorf("%s = %v, want it to keep the cause %v", op, err, tt.err)
-				}
-				if err != nil && !strings.Contains(err.Error(), "shop") {
-					t.Errorf("%s = %v, want it to name the account", op, err)
 				}
 				if got := fault.As(err).Message; got != "" {
 					t.Errorf("%s has the sentence %q for the caller, want none", op, got)
@@ -70,202 +79,122 @@ func TestAccountsLostAnswers(t *testing.T) {
 			return nil, &types.ConditionalCheckFailedException{}
 		},
 	}, "accounts")
-	if err := store.Create(t.Context(), account.Account{ID: "shop"}); err != nil {
+	if err := store.Create(t.Context(), account.Account{ID: "42"}); err != nil {
 		t.Errorf("Create = %v, want nil: the account is there", err)
 	}
-
-	there := item{"id": s("shop"), "sealedkey": &types.AttributeValueMemberB{Value: []byte("sealed")}, "blockeduntil": n(nowMilli), "schema": n("2")}
-	if err := dynamo.NewAccounts(updates(t, there), "accounts").Block(t.Context(), "shop", now); err != nil {
+	there := item{"id": s("account#42"), "created": n(nowMilli), "blockeduntil": n(nowMilli), "schema": n("2")}
+	if err := dynamo.NewAccounts(updates(t, there), "accounts").Block(t.Context(), "42", now); err != nil {
 		t.Errorf("Block = %v, want nil: it is blocked until then", err)
 	}
-	if err := dynamo.NewAccounts(updates(t, there), "accounts").SetSchema(t.Context(), "shop", 2); err != nil {
+	if err := dynamo.NewAccounts(updates(t, there), "accounts").SetSchema(t.Context(), "42", 2); err != nil {
 		t.Errorf("SetSchema = %v, want nil: the schema is that one", err)
 	}
-	if err := dynamo.NewAccounts(updates(t, item(nil)), "accounts").Block(t.Context(), "shop", now); !errors.Is(err, account.ErrNotFound) {
+	if err := dynamo.NewAccounts(updates(t, item(nil)), "accounts").Block(t.Context(), "42", now); !errors.Is(err, account.ErrNotFound) {
 		t.Errorf("Block where there is no item = %v, want ErrNotFound", err)
 	}
 }
 
-func TestAccountsDamagedItems(t *testing.T) {
-	t.Parallel()
-	whole := func() item {
-		return item{
-			"id": s("shop"), "sealedkey": &types.AttributeValueMemberB{Value: []byte("sealed")}, "created": n(nowMilli),
-			"blockeduntil": n(nowMilli), "schema": n("1"), "note": s("written by support"),
-			"sitoobase": s("https://api.mysitoo.com/v2/accounts/90001"), "sitooaccount": s("90001"), "sitoosite": n("1"),
-			"sitoosealed": &types.AttributeValueMemberB{Value: []byte("pair")}, "sitoosince": n(nowMilli), "sitooused": n(nowMilli),
-		}
+// wholeItems are the items of an account, as they may be found.
+func wholeItems() map[string]item {
+	sealed := func(s string) types.AttributeValue { return &types.AttributeValueMemberB{Value: []byte(s)} }
+	labels := &types.AttributeValueMemberSS{Value: []string{"/fi", "/"}}
+	return map[string]item{
+		"account#42":  {"id": s("account#42"), "name": s("Exempel AB"), "created": n(nowMilli), "blockeduntil": n(nowMilli), "schema": n("1"), "labels": labels, "note": s("written by support")},
+		"settings#42": {"id": s("settings#42"), "language": s("en"), "country": s("SE"), "country/fi": s("FI")},
+		"sitoo#42/fi": {"id": s("sitoo#42/fi"), "base": s("https://api.mysitoo.com/v2/accounts/90001"), "account": s("90001"), "site": n("1"), "sealed": sealed("pair"), "since": n(nowMilli)},
+		"key#k":       {"id": s("key#k"), "account": s("42"), "sealedkey": sealed("sealed"), "lastfour": s("7f3a"), "labels": labels, "firstseen": n(nowMilli), "accepted": n(nowMilli)},
 	}
-	reading := func(i item) *dynamo.Accounts {
-		return dynamo.NewAccounts(client{get: func(in *dynamodb.GetItemInput) (*dynamodb.GetItemOutput, error) {
+}
+
+func reading(t *testing.T, items map[string]item) *dynamo.Accounts {
+	id := func(key item) string { return key["id"].(*types.AttributeValueMemberS).Value }
+	return dynamo.NewAccounts(client{
+		get: func(in *dynamodb.GetItemInput) (*dynamodb.GetItemOutput, error) {
 			if !aws.ToBool(in.ConsistentRead) {
 				t.Error("the read is not consistent")
 			}
-			return &dynamodb.GetItemOutput{Item: i}, nil
-		}}, "accounts")
-	}
-
-	got, err := reading(whole()).Get(t.Context(), "shop")
-	want := account.Account{
-		ID: "shop", SealedKey: []byte("sealed"), Created: now, BlockedUntil: now, Schema: 1,
-		Sitoo: &account.SitooAccess{
-			BaseURL: "https://api.mysitoo.com/v2/accounts/90001", AccountID: "90001", Site: 1, Sealed: []byte("pair"), Since: now, Used: now,
+			return &dynamodb.GetItemOutput{Item: items[id(in.Key)]}, nil
 		},
-	}
-	if diff := cmp.Diff(want, got); err != nil || diff != "" {
-		t.Errorf("Get of a whole item: %v (-want +got):\n%s", err, diff)
-	}
+		// One item comes each time: DynamoDB may leave out what it likes.
+		batch: func(in *dynamodb.BatchGetItemInput) (*dynamodb.BatchGetItemOutput, error) {
+			want := in.RequestItems["accounts"]
+			if !aws.ToBool(want.ConsistentRead) {
+				t.Error("the read is not consistent")
+			}
+			out := &dynamodb.BatchGetItemOutput{Responses: map[string][]map[string]types.AttributeValue{}}
+			if found := items[id(want.Keys[0])]; found != nil {
+				out.Responses["accounts"] = append(out.Responses["accounts"], found)
+			}
+			if left := want.Keys[1:]; len(left) > 0 {
+				out.UnprocessedKeys = map[string]types.KeysAndAttributes{"accounts": {Keys: left}}
+			}
+			return out, nil
+		},
+	}, "accounts")
+}
 
-	for name, tt := range map[string]struct {
-		attribute string
-		value     types.AttributeValue
+func TestAccountsDamagedItems(t *testing.T) {
+	t.Parallel()
+	a, k, err := reading(t, wholeItems()).Get(t.Context(), "42", "fi", "k")
+	want := account.Account{
+		ID: "42", Name: "Exempel AB", Label: "fi", Created: now, BlockedUntil: now, Schema: 1, Labels: []string{"", "fi"},
+		Sitoo:    &account.SitooAccess{BaseURL: "https://api.mysitoo.com/v2/accounts/90001", AccountID: "90001", Site: 1, Sealed: []byte("pair"), Since: now},
+		Settings: account.Settings{Language: "en", Country: "FI"},
+	}
+	wantKey := account.Key{ID: "k", Account: "42", Sealed: []byte("sealed"), Last4: "7f3a", Labels: []string{"", "fi"}, FirstSeen: now, Accepted: now}
+	if diff := cmp.Diff(want, a) + cmp.Diff(wantKey, k); err != nil || diff != "" {
+		t.Errorf("Get of whole items: %v (-want +got):\n%s", err, diff)
+	}
+	for _, tt := range []struct {
+		item, attribute string
+		value           types.AttributeValue
 	}{
-		"id is a number":          {"id", n("1")},
-		"key is text":             {"sealedkey", s("sealed")},
-		"key is missing":          {"sealedkey", nil},
-		"created is text":         {"created", s("2026-03-02")},
-		"created is a fraction":   {"created", n("1.5")},
-		"created is huge":         {"created", n("1e90")},
-		"blocked is a list":       {"blockeduntil", &types.AttributeValueMemberL{}},
-		"schema is null":          {"schema", &types.AttributeValueMemberNULL{Value: true}},
-		"pair is text":            {"sitoosealed", s("pair")},
-		"base is missing":         {"sitoobase", nil},
-		"base is a number":        {"sitoobase", n("1")},
-		"sitoo's id is missing":   {"sitooaccount", nil},
-		"site is text":            {"sitoosite", s("one")},
-		"site is missing":         {"sitoosite", nil},
-		"since is text":           {"sitoosince", s("today")},
-		"used is text":            {"sitooused", s("today")},
-		"schema is unknown to us": {"schema", &types.UnknownUnionMember{Tag: "Q"}},
+		{"account#42", "created", nil},
+		{"account#42", "created", s("2026-03-02")},
+		{"account#42", "created", n("1.5")},
+		{"account#42", "created", n("1e90")},
+		{"account#42", "blockeduntil", &types.AttributeValueMemberL{}},
+		{"account#42", "schema", &types.AttributeValueMemberNULL{Value: true}},
+		{"account#42", "schema", &types.UnknownUnionMember{Tag: "Q"}},
+		{"account#42", "labels", s("/fi")},
+		{"account#42", "parked", s("one")},
+		{"settings#42", "language", n("1")},
+		{"settings#42", "country/fi", n("1")},
+		{"sitoo#42/fi", "sealed", s("pair")},
+		{"sitoo#42/fi", "base", nil},
+		{"sitoo#42/fi", "account", n("1")},
+		{"sitoo#42/fi", "site", nil},
+		{"sitoo#42/fi", "since", s("today")},
+		{"key#k", "account", nil},
+		{"key#k", "sealedkey", s("sealed")},
+		{"key#k", "sealedkey", nil},
+		{"key#k", "accepted", s("today")},
 	} {
-		t.Run(name, func(t *testing.T) {
-			t.Parallel()
-			i := whole()
-			i[tt.attribute] = tt.value
-			if tt.value == nil {
-				delete(i, tt.attribute)
-			}
-			got, err := reading(i).Get(t.Context(), "shop")
-			wantDamaged(t, err, "shop", tt.attribute)
-			if diff := cmp.Diff(account.Account{}, got); diff != "" {
-				t.Errorf("Get returned an account beside its error:\n%s", diff)
-			}
-		})
+		items := wholeItems()
+		items[tt.item][tt.attribute] = tt.value
+		if tt.value == nil {
+			delete(items[tt.item], tt.attribute)
+		}
+		a, k, err := reading(t, items).Get(t.Context(), "42", "fi", "k")
+		wantDamaged(t, err, tt.attribute)
+		if a.ID != "" || k.ID != "" {
+			t.Errorf("%s of %s: an account beside the error: %+v %+v", tt.attribute, tt.item, a, k)
+		}
 	}
-
 	for name, i := range map[string]item{
-		"until is text":    {"id": s("refused#shop"), "until": s("soon"), "expires": n("1")},
-		"until is missing": {"id": s("refused#shop"), "expires": n("1")},
+		"until is text":    {"id": s("refused#k"), "until": s("soon"), "expires": n("1")},
+		"until is missing": {"id": s("refused#k"), "expires": n("1")},
 	} {
-		t.Run(name, func(t *testing.T) {
-			t.Parallel()
-			_, err := reading(i).Refused(t.Context(), "shop")
-			wantDamaged(t, err, "shop", "until")
-		})
+		_, err := reading(t, map[string]item{"refused#k": i}).Refused(t.Context(), "k")
+		if wantDamaged(t, err, "until"); err == nil {
+			t.Error(name)
+		}
 	}
-}
-
-// Aliases, as somebody may have left them behind.
-func TestAccountsAliases(t *testing.T) {
-	t.Parallel()
-	sealed := &types.AttributeValueMemberB{Value: []byte("sealed")}
-	for name, tt := range map[string]struct {
-		items map[string]item
-		want  string // the account that "a" leads to, "" for damaged items
-		err   error
-	}{
-		"the account itself":      {map[string]item{"a": {"id": s("a"), "sealedkey": sealed}}, "a", nil},
-		"an alias":                {map[string]item{"a": {"id": s("a"), "account": s("b")}, "b": {"id": s("b"), "sealedkey": sealed}}, "b", nil},
-		"an account with a note":  {map[string]item{"a": {"id": s("a"), "account": s("b"), "sealedkey": sealed}}, "a", nil},
-		"an alias to nothing":     {map[string]item{"a": {"id": s("a"), "account": s("b")}}, "", account.ErrNotFound},
-		"an alias to itself":      {map[string]item{"a": {"id": s("a"), "account": s("a")}}, "", nil},
-		"neither":                 {map[string]item{"a": {"id": s("a")}}, "", nil},
-		"an alias to a number":    {map[string]item{"a": {"id": s("a"), "account": n("1")}}, "", nil},
-		"an alias without target": {map[string]item{"a": {"id": s("a"), "account": s("")}}, "", nil},
-	} {
-		t.Run(name, func(t *testing.T) {
-			t.Parallel()
-			var wrote string
-			id := func(key item) string { return key["id"].(*types.AttributeValueMemberS).Value }
-			store := dynamo.NewAccounts(client{
-				get: func(in *dynamodb.GetItemInput) (*dynamodb.GetItemOutput, error) {
-					return &dynamodb.GetItemOutput{Item: tt.items[id(in.Key)]}, nil
-				},
-				update: func(in *dynamodb.UpdateItemInput) (*dynamodb.UpdateItemOutput, error) {
-					there := tt.items[id(in.Key)]
-					if there["sealedkey"] == nil {
-						return nil, conditionFailed(there)
-					}
-					wrote = id(in.Key)
-					return &dynamodb.UpdateItemOutput{}, nil
-				},
-				put: func(in *dynamodb.PutItemInput) (*dynamodb.PutItemOutput, error) {
-					if diff := cmp.Diff(item{"id": s("new"), "account": s(tt.want)}, in.Item, unexported); diff != "" || wrote != tt.want {
-						t.Errorf("alias (-want +got), after the key of %q:\n%s", wrote, diff)
-					}
-					return &dynamodb.PutItemOutput{}, nil
-				},
-			}, "accounts")
-			got, err := store.Get(t.Context(), "a")
-			for op, err := range map[string]error{
-				"Get": err, "SetSitoo": store.SetSitoo(t.Context(), "a", nil), "Renew": store.Renew(t.Context(), "a", []byte("x"), "new"),
-			} {
-				switch {
-				case tt.want != "":
-					// Its own id is no alias of it.
-					if err := store.Renew(t.Context(), "a", []byte("x"), tt.want); err != nil {
-						t.Errorf("Renew: %v", err)
-					}
-					if err != nil || got.ID != tt.want || wrote != tt.want {
-						t.Errorf("%s = %v of %q, wrote %q; want %q", op, err, got.ID, wrote, tt.want)
-					}
-				case tt.err != nil:
-					if !errors.Is(err, tt.err) || got.ID != "" || wrote != "" {
-						t.Errorf("%s = %v, want %v", op, err, tt.err)
-					}
-				default:
-					wantDamaged(t, err, "account a")
-				}
-			}
-		})
-	}
-}
-
-// The item of a Sitoo account, with what else somebody may have put there.
-func TestAccountsShopOwner(t *testing.T) {
-	t.Parallel()
-	for name, tt := range map[string]struct {
-		item item
-		want []string
-		bad  bool
-	}{
-		"none":             {nil, nil, false},
-		"two sites of one": {item{"id": s("sitoo#90001"), "site1": s("b"), "site20": s("b"), "site3": s("a"), "siteurl": n("1"), "note": n("2")}, []string{"a", "b"}, false},
-		"a number":         {item{"id": s("sitoo#90001"), "site1": n("7")}, nil, true},
-	} {
-		t.Run(name, func(t *testing.T) {
-			t.Parallel()
-			store := dynamo.NewAccounts(client{
-				get: func(in *dynamodb.GetItemInput) (*dynamodb.GetItemOutput, error) {
-					if diff := cmp.Diff(item{"id": s("sitoo#90001")}, in.Key, unexported); diff != "" || !aws.ToBool(in.ConsistentRead) {
-						t.Errorf("key (-want +got), consistent %v:\n%s", aws.ToBool(in.ConsistentRead), diff)
-					}
-					return &dynamodb.GetItemOutput{Item: tt.item}, nil
-				},
-				update: func(*dynamodb.UpdateItemInput) (*dynamodb.UpdateItemOutput, error) {
-					return &dynamodb.UpdateItemOutput{Attributes: tt.item}, nil
-				},
-			}, "accounts")
-			got, err := store.ShopOwner(t.Context(), "90001")
-			if diff := cmp.Diff(tt.want, got); diff != "" || (err != nil) != tt.bad {
-				t.Errorf("ShopOwner: %v (-want +got):\n%s", err, diff)
-			}
-			if tt.bad {
-				wantDamaged(t, err, "site1")
-				_, err := store.ClaimShop(t.Context(), account.Shop{Account: "90001", Site: 1}, "shop")
-				wantDamaged(t, err, "site1", "shop")
-			}
-		})
+	_, err = reading(t, map[string]item{"shop#90001": {"id": s("shop#90001"), "owner/1/api.mysitoo.com": n("7")}}).Claims(t.Context(), "90001")
+	wantDamaged(t, err, "owner/1/api.mysitoo.com")
+	list, err := reading(t, map[string]item{"shop#90001": {"id": s("shop#90001"), "note": n("7"), "owner/x/y": n("1"), "home/2/a": s("42")}}).Claims(t.Context(), "90001")
+	if err != nil || len(list) != 1 || list[0].Home != "42" {
+		t.Errorf("Claims = %v, %v; want the one that can be read", list, err)
 	}
 }
 
@@ -285,35 +214,47 @@ func wantDamaged(t *testing.T, err error, names ...string) {
 func TestAccountsItems(t *testing.T) {
 	t.Parallel()
 	var got []item
-	store := dynamo.NewAccounts(client{put: func(in *dynamodb.PutItemInput) (*dynamodb.PutItemOutput, error) {
-		if aws.ToString(in.TableName) != "accounts" {
-			t.Errorf("table %q, want accounts", aws.ToString(in.TableName))
-		}
-		got = append(got, in.Item)
-		return &dynamodb.PutItemOutput{}, nil
-	}}, "accounts")
+	store := dynamo.NewAccounts(client{
+		get: func(*dynamodb.GetItemInput) (*dynamodb.GetItemOutput, error) { return &dynamodb.GetItemOutput{}, nil },
+		put: func(in *dynamodb.PutItemInput) (*dynamodb.PutItemOutput, error) {
+			if aws.ToString(in.TableName) != "accounts" {
+				t.Errorf("table %q, want accounts", aws.ToString(in.TableName))
+			}
+			got = append(got, in.Item)
+			return &dynamodb.PutItemOutput{}, nil
+		},
+		update: func(*dynamodb.UpdateItemInput) (*dynamodb.UpdateItemOutput, error) {
+			return &dynamodb.UpdateItemOutput{}, nil
+		},
+	}, "accounts")
 	sealed := &types.AttributeValueMemberB{Value: []byte("sealed")}
-	for _, a := range []account.Account{
-		{ID: "shop", SealedKey: []byte("sealed"), Created: now},
-		{ID: "shop", SealedKey: []byte("sealed"), Created: now, BlockedUntil: now, Schema: 3, Sitoo: &account.SitooAccess{
-			BaseURL: "https://api.mysitoo.com", AccountID: "90001", Site: 1, Sealed: []byte("sealed"), Since: now, Used: now,
-		}},
+	for _, err := range []error{
+		store.Create(t.Context(), account.Account{ID: "42", Name: "Exempel AB", Created: now}),
+		store.SetSitoo(t.Context(), "42", "fi", &account.SitooAccess{BaseURL: "https://api.mysitoo.com", AccountID: "90001", Site: 1, Sealed: []byte("sealed"), Since: now, Used: now}),
+		store.SetSitoo(t.Context(), "42", "", nil),
+		store.Refuse(t.Context(), "k", now),
 	} {
-		if err := store.Create(t.Context(), a); err != nil {
+		if err != nil {
 			t.Fatal(err)
 		}
 	}
-	if err := store.Refuse(t.Context(), "shop", now); err != nil {
+	if _, err := store.AddKey(t.Context(), account.Key{ID: "k", Account: "42", Sealed: []byte("sealed"), Last4: "7f3a", FirstSeen: now, FirstAccepted: now, Accepted: now, Labels: []string{""}}); !errors.Is(err, account.ErrNotFound) {
+		t.Errorf("AddKey reads the key back: %v", err)
+	}
+	if _, err := store.Attempt(t.Context(), "rule#42", now); err != nil {
 		t.Fatal(err)
 	}
+	delete(got[len(got)-1], "stamp")
 	want := []item{
-		{"id": s("shop"), "sealedkey": sealed, "created": n(nowMilli)},
+		{"id": s("account#42"), "name": s("Exempel AB"), "created": n(nowMilli)},
+		{"id": s("sitoo#42/fi"), "base": s("https://api.mysitoo.com"), "account": s("90001"), "site": n("1"), "sealed": sealed, "since": n(nowMilli), "used": n(nowMilli)},
+		{"id": s("sitoo#42")},
+		{"id": s("refused#k"), "until": n(nowMilli), "expires": n("1772443801")},
 		{
-			"id": s("shop"), "sealedkey": sealed, "created": n(nowMilli), "blockeduntil": n(nowMilli), "schema": n("3"),
-			"sitoobase": s("https://api.mysitoo.com"), "sitooaccount": s("90001"), "sitoosite": n("1"), "sitoosealed": sealed,
-			"sitoosince": n(nowMilli), "sitooused": n(nowMilli),
+			"id": s("key#k"), "account": s("42"), "sealedkey": sealed, "lastfour": s("7f3a"), "firstseen": n(nowMilli), "firstaccepted": n(nowMilli), "accepted": n(nowMilli),
+			"labels": &types.AttributeValueMemberSS{Value: []string{"/"}},
 		},
-		{"id": s("refused#shop"), "until": n(nowMilli), "expires": n("1772443801")},
+		{"id": s("attempts#rule#42"), "count": n("1"), "last": n(nowMilli), "rev": n("1"), "expires": n("1772447400")},
 	}
 	if diff := cmp.Diff(want, got, unexported); diff != "" {
 		t.Errorf("items (-want +got):\n%s", diff)
@@ -324,5 +265,5 @@ func TestAccountsItems(t *testing.T) {
 // the SDK's that says nothing.
 var unexported = cmpopts.IgnoreUnexported(
 	types.AttributeValueMemberS{}, types.AttributeValueMemberN{},
-	types.AttributeValueMemberB{}, types.AttributeValueMemberBOOL{},
+	types.AttributeValueMemberB{}, types.AttributeValueMemberBOOL{}, types.AttributeValueMemberSS{},
 )

@@ -22,6 +22,7 @@ import (
 	"sitoo-rule/shared/dynamo"
 	"sitoo-rule/shared/history"
 	"sitoo-rule/shared/order"
+	"sitoo-rule/shared/parking"
 	"sitoo-rule/shared/worker"
 )
 
@@ -49,6 +50,7 @@ func TestEmulator(t *testing.T) {
 		{Name: "test-bonus", Hash: awslocal.Key{Name: "account", Type: "S"}, Range: awslocal.Key{Name: "subscriber", Type: "N"}},
 		{Name: "test-history", Hash: awslocal.Key{Name: "account", Type: "S"}, Range: awslocal.Key{Name: "item", Type: "S"}, TTL: "expires"},
 		{Name: "test-imports", Hash: awslocal.Key{Name: "import", Type: "S"}, Range: awslocal.Key{Name: "part", Type: "N"}, TTL: "expires"},
+		{Name: "test-parked", Hash: awslocal.Key{Name: "account", Type: "S"}, Range: awslocal.Key{Name: "item", Type: "S"}, TTL: "expires"},
 		{Name: "test-ledger", Hash: awslocal.Key{Name: "account", Type: "S"}, Range: awslocal.Key{Name: "order", Type: "N"}},
 	})
 	if err != nil {
@@ -94,6 +96,10 @@ func TestEmulator(t *testing.T) {
 			t.Run("people", func(t *testing.T) {
 				t.Parallel()
 				contract.People(t, func(*testing.T) history.People { return dynamo.NewHistory(client, "test-history") })
+			})
+			t.Run("parked", func(t *testing.T) {
+				t.Parallel()
+				contract.Parked(t, func(*testing.T) parking.Store { return dynamo.NewParked(client, "test-parked") })
 			})
 			t.Run("imports", func(t *testing.T) {
 				t.Parallel()

@@ -8,34 +8,75 @@
 //
 // # Accounts table, key id (S)
 //
-// An account:
+// What an item is, its id begins with; a function's policy names the kinds that it
+// may write.
 //
-//	id            S  account id, the one-way digest of the first Rule API key
-//	sealedkey     B  the API key, the newest, sealed; opens only under this id
-//	created       N  when Rule first accepted the key
-//	blockeduntil  N  Rule takes no call before this time
-//	schema        N  version of the field schema declared in Rule
-//	sitoobase     S  base URL of Sitoo's REST API, if credentials are entered
-//	sitooaccount  S  account id in Sitoo
-//	sitoosite     N  the site's eshopid
-//	sitoosealed   B  API id and password, sealed; open only under this id
-//	sitoosince    N  when they were entered
-//	sitooused     N  when they were last used
+// An account in Rule:
 //
-// An alias, for a shop that has renewed its API key:
+//	id            S   "account#" and the account id: Rule's number of it, or where Rule
+//	                  does not say that, the id of the key that led there first
+//	name          S   the company's name in Rule
+//	created       N   when Rule first accepted a key of it
+//	keys          SS  ids of its keys
+//	labels        SS  "/" and the label, for those under which orders have come
+//	blockeduntil  N   Rule takes no call before this time
+//	schema        N   version of the field schema declared in Rule
+//	parked        N   how many orders are parked, and parkedbytes N their size;
+//	                  parkedstamp S, random, new with every change of the two
+//	watched       N   until when a message is under way that looks after them;
+//	                  watchedstamp S, random, by whom that was noted
 //
-//	id       S  the account id that the new key would have
-//	account  S  id of the account it leads to
+// A Rule API key:
 //
-// A Sitoo account of which somebody has proved credentials:
+//	id             S   "key#" and its id, a one-way digest of the key
+//	account        S   the account it leads to, for good
+//	sealedkey      B   the key, sealed; opens only under the account's id
+//	lastfour       S   its last four characters
+//	labels         SS  those it has come with, as above
+//	firstseen      N   when Rule was first asked about it
+//	firstaccepted  N   when Rule first accepted it for an operation that counts
+//	accepted       N   when Rule last accepted it, noted every few minutes
+//	refusedsince   N   since when Rule refuses it, and refused N when it last did
+//	delivered      N   when an order or event last came with it
+//	dropped        N   when the merchant dropped it
 //
-//	id       S  "sitoo#" and the account id in Sitoo
-//	site...  S  with the site's eshopid for the dots: id of the account it belongs to
+// What a shop has chosen:
 //
-// A key that Rule refused, an item of its own so that an account never gets
-// lost in a flood of bad keys:
+//	id        S  "settings#" and the account id
+//	consent   S
+//	language  S
+//	country   S  of no label; "country/" and a label for the name is that label's
 //
-//	id       S  "refused#" and the account id the key would have
+// Sitoo's credentials of an account and a label:
+//
+//	id       S  "sitoo#" and the account id, then "/" and the label if there is one
+//	base     S  base URL of Sitoo's REST API
+//	account  S  account id in Sitoo
+//	site     N  the site's eshopid
+//	sealed   B  API id and password, sealed; open only under the account's id
+//	since    N  when they were entered
+//	used     N  when they were last used
+//
+// Whose the sites of a Sitoo account are:
+//
+//	id         S   "shop#" and the account id in Sitoo
+//	owner/...  S   with the site's eshopid, "/" and the environment for the dots
+//	               (owner/1/api.mysitoo.com): account id, "/" and label
+//	home/...   S   where it stood last, also once it is released
+//	out/...    SS  accounts that an operator has put out
+//
+// Attempts to enter credentials, by Rule account and by Sitoo account:
+//
+//	id       S  "attempts#", then "rule#" or "sitoo#" and the account's id
+//	count    N  wrong ones in a row
+//	last     N  when the last one was
+//	until    N  there may be none before this time
+//	rev      N  how many times the item has been written, and stamp S, random, by whom
+//	expires  N  as below
+//
+// An unknown key that Rule refused:
+//
+//	id       S  "refused#" and the id the key would have
 //	until    N  the key is not tried again before this time
 //	expires  N  unix time in seconds, rounded up: the table's TTL attribute
 //
@@ -44,8 +85,11 @@
 //
 // # Ledger table, keys account (S) and order (N)
 //
-//	account     S     account id
+//	account     S     account id, then "/" and the label if there is one; and "#" and
+//	                  eight characters of an order whose number is another's
 //	order       N     Sitoo's orderid
+//	dated       N     when the order was made, as far as a copy of it has said
+//	receipt     S     a digest of the till's receipt number, likewise
 //	state       S     queued, working, waiting, sent, skipped or failed
 //	reason      S     why it waits, was skipped or failed
 //	subscriber  N     Rule's numeric id of the customer
@@ -73,6 +117,25 @@
 // no longer the one. The stamps tell a writer whose answer was lost that the
 // book is the one it wrote itself, even when one other has written since. Books
 // have no TTL: what was forgotten could be used again.
+//
+// # Parked table, keys account (S) and item (S)
+//
+// What a shop has delivered and cannot be worked yet:
+//
+//	account  S  account id
+//	item     S  when it was parked, and something random
+//	kind     S  order
+//	key      S  id of the API key that it came with, and label S its label
+//	order    N  Sitoo's orderid
+//	reason   S  why it waits
+//	parked   N  when it was parked
+//	bytes    N  size of the sealed body, and parts N of how many parts it is
+//	datakey  B  what the body is sealed with, sealed; opens only under the account's id
+//	expires  N  28 days after it was parked: the table's TTL attribute. After 14 it is
+//	            in OrdersDeadLetters
+//
+// A part of its body has "#body" after the account, the part's number after item,
+// and the attribute body (B).
 //
 // # Imports table, keys import (S) and part (N)
 //
@@ -153,6 +216,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -166,11 +230,12 @@ import (
 // Client is what the package calls of DynamoDB; *dynamodb.Client fits. Leave
 // its retries on: every write here recognises a first try whose answer was lost.
 type Client interface {
+	BatchGetItem(context.Context, *dynamodb.BatchGetItemInput, ...func(*dynamodb.Options)) (*dynamodb.BatchGetItemOutput, error)
 	GetItem(context.Context, *dynamodb.GetItemInput, ...func(*dynamodb.Options)) (*dynamodb.GetItemOutput, error)
 	PutItem(context.Context, *dynamodb.PutItemInput, ...func(*dynamodb.Options)) (*dynamodb.PutItemOutput, error)
 	UpdateItem(context.Context, *dynamodb.UpdateItemInput, ...func(*dynamodb.Options)) (*dynamodb.UpdateItemOutput, error)
-	Query(context.Context, *dynamodb.QueryInput, ...func(*dynamodb.Options)) (*dynamodb.QueryOutput, error)
 	DeleteItem(context.Context, *dynamodb.DeleteItemInput, ...func(*dynamodb.Options)) (*dynamodb.DeleteItemOutput, error)
+	Query(context.Context, *dynamodb.QueryInput, ...func(*dynamodb.Options)) (*dynamodb.QueryOutput, error)
 }
 
 type item = map[string]types.AttributeValue
@@ -179,6 +244,10 @@ func text(s string) types.AttributeValue { return &types.AttributeValueMemberS{V
 
 func number(n int64) types.AttributeValue {
 	return &types.AttributeValueMemberN{Value: strconv.FormatInt(n, 10)}
+}
+
+func set(members ...string) types.AttributeValue {
+	return &types.AttributeValueMemberSS{Value: members}
 }
 
 func moment(t time.Time) types.AttributeValue { return number(t.UnixMilli()) }
@@ -256,6 +325,19 @@ func (r *reader) bytes(name string) []byte {
 		return v.Value
 	default:
 		r.wrongType(name, v, "B")
+		return nil
+	}
+}
+
+// set reads a set of texts, in no order.
+func (r *reader) set(name string) []string {
+	switch v := r.item[name].(type) {
+	case nil:
+		return nil
+	case *types.AttributeValueMemberSS:
+		return slices.Clone(v.Value)
+	default:
+		r.wrongType(name, v, "SS")
 		return nil
 	}
 }

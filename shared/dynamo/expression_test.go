@@ -25,7 +25,7 @@ import (
 func TestExpressions(t *testing.T) {
 	t.Parallel()
 	placeholder := regexp.MustCompile(`[#:][a-z]+`)
-	allowed := regexp.MustCompile(`^(SET|REMOVE|AND|OR|IN|attribute_exists|attribute_not_exists|begins_with|if_not_exists|[#:][a-z]+)$`)
+	allowed := regexp.MustCompile(`^(SET|REMOVE|ADD|AND|OR|NOT|IN|contains|attribute_exists|attribute_not_exists|begins_with|if_not_exists|[#:][a-z]+)$`)
 	checked := 0
 	check := func(names map[string]string, values item, expressions ...string) {
 		checked++
@@ -40,7 +40,8 @@ func TestExpressions(t *testing.T) {
 		}
 		for name, attribute := range names {
 			defined = append(defined, name)
-			if name != "#"+attribute && name+"1" != "#"+attribute { // a site's has its number
+			// A site's and a label's have what they are of after a slash.
+			if first, _, _ := strings.Cut(attribute, "/"); name != "#"+first {
 				t.Errorf("%s stands for %s", name, attribute)
 			}
 		}
@@ -56,7 +57,10 @@ func TestExpressions(t *testing.T) {
 	expired := working("z", now.Add(-time.Hour))
 	bucket := item(nil)
 	c := client{
-		get: func(*dynamodb.GetItemInput) (*dynamodb.GetItemOutput, error) {
+		get: func(in *dynamodb.GetItemInput) (*dynamodb.GetItemOutput, error) {
+			if aws.ToString(in.TableName) == "accounts" {
+				return &dynamodb.GetItemOutput{Item: wholeItems()["key#k"]}, nil
+			}
 			return &dynamodb.GetItemOutput{Item: bucket}, nil
 		},
 		put: func(in *dynamodb.PutItemInput) (*dynamodb.PutItemOutput, error) {
@@ -78,7 +82,7 @@ func TestExpressions(t *testing.T) {
 			if _, free := in.ExpressionAttributeValues[":waiting"]; free {
 				return nil, conditionFailed(expired)
 			}
-			return &dynamodb.UpdateItemOutput{Attributes: with(working("a", now), item{"site1": s("shop")})}, nil
+			return &dynamodb.UpdateItemOutput{Attributes: with(working("a", now), item{"owner/1/api.mysitoo.com": s("shop")})}, nil
 		},
 	}
 	accounts, ledger := dynamo.NewAccounts(c, "accounts"), dynamo.NewLedger(c, "ledger")
@@ -91,18 +95,39 @@ func TestExpressions(t *testing.T) {
 	addErr := backfills.Add(t.Context(), "shop", "list", map[history.Digest]int64{{1}: 1})
 	bucket = item{"rev": n("1"), "people": &types.AttributeValueMemberB{Value: make([]byte, 20)}, "expires": n("1")}
 	addAgainErr := backfills.Add(t.Context(), "shop", "list", map[history.Digest]int64{{1}: 1})
-	_, claimShopErr := accounts.ClaimShop(t.Context(), account.Shop{Account: "90001", Site: 1}, "shop")
-	_, claimErr := ledger.Claim(t.Context(), key, "a", now, time.Minute)
+	shop := account.Shop{Environment: "api.mysitoo.com", Account: "90001", Site: 1}
+	_, claimShopErr := accounts.Claim(t.Context(), shop, "shop", "")
+	_, claimInsteadErr := accounts.Claim(t.Context(), shop, "shop", "another")
+	_, addKeyErr := accounts.AddKey(t.Context(), account.Key{ID: "key", Account: "shop"})
+	_, parkErr := accounts.Park(t.Context(), "shop", 1, 1, account.Parked{Count: 2, Bytes: 2})
+	_, unparkErr := accounts.Park(t.Context(), "shop", -1, -1, account.Parked{})
+	_, watchErr := accounts.Watch(t.Context(), "shop", now, now)
+	_, attemptErr := accounts.Attempt(t.Context(), "shop", now)
+	_, claimErr := ledger.Claim(t.Context(), key, order.Stamp{}, "a", now, time.Minute)
 	for op, err := range map[string]error{
 		"Create":               accounts.Create(t.Context(), account.Account{ID: "shop"}),
 		"Block":                accounts.Block(t.Context(), "shop", now),
 		"SetSchema":            accounts.SetSchema(t.Context(), "shop", 1),
-		"SetSitoo":             accounts.SetSitoo(t.Context(), "shop", &account.SitooAccess{Sealed: []byte("x")}),
-		"SetSitoo, used":       accounts.SetSitoo(t.Context(), "shop", &account.SitooAccess{Sealed: []byte("x"), Used: now}),
-		"SetSitoo, nothing":    accounts.SetSitoo(t.Context(), "shop", nil),
-		"UsedSitoo":            accounts.UsedSitoo(t.Context(), "shop", now),
-		"ClaimShop":            claimShopErr,
-		"Renew":                accounts.Renew(t.Context(), "shop", []byte("x"), "alias"),
+		"SetSitoo":             accounts.SetSitoo(t.Context(), "shop", "", &account.SitooAccess{Sealed: []byte("x")}),
+		"SetSitoo, nothing":    accounts.SetSitoo(t.Context(), "shop", "", nil),
+		"UsedSitoo":            accounts.UsedSitoo(t.Context(), "shop", "", now),
+		"Claim a shop":         claimShopErr,
+		"Claim it instead":     claimInsteadErr,
+		"Release":              accounts.Release(t.Context(), shop, "shop", false),
+		"Release, out":         accounts.Release(t.Context(), shop, "shop", true),
+		"AddKey":               addKeyErr,
+		"AcceptKey":            accounts.AcceptKey(t.Context(), "key", "", now),
+		"RefuseKey":            accounts.RefuseKey(t.Context(), "key", now),
+		"DeliveredKey":         accounts.DeliveredKey(t.Context(), "key", now),
+		"DropKey":              accounts.DropKey(t.Context(), "key", now),
+		"DropKey, back":        accounts.DropKey(t.Context(), "key", time.Time{}),
+		"SawLabel":             accounts.SawLabel(t.Context(), "shop", ""),
+		"Park":                 parkErr,
+		"Unpark":               unparkErr,
+		"Watch":                watchErr,
+		"Attempt":              attemptErr,
+		"SetSettings":          accounts.SetSettings(t.Context(), "shop", "fi", account.Settings{Language: "en"}),
+		"SetSettings, none":    accounts.SetSettings(t.Context(), "shop", "", account.Settings{}),
 		"List jobs":            listErr,
 		"Parts of a job":       partsErr,
 		"Put a job":            backfills.Put(t.Context(), history.Job{Account: "shop", ID: "job"}),
@@ -110,7 +135,7 @@ func TestExpressions(t *testing.T) {
 		"SavePart of a job":    backfills.SavePart(t.Context(), "shop", "job", 1, history.Part{ID: "a"}),
 		"Add":                  addErr,
 		"Add again":            addAgainErr,
-		"Queue":                ledger.Queue(t.Context(), key, now),
+		"Queue":                ledger.Queue(t.Context(), key, order.Stamp{}, now),
 		"Claim":                claimErr,
 		"Note":                 ledger.Note(t.Context(), key, "a", 1, now),
 		"Finish":               ledger.Finish(t.Context(), key, "a", order.Sent, "", false, now),
@@ -129,7 +154,7 @@ func TestExpressions(t *testing.T) {
 			t.Errorf("%s: %v", op, err)
 		}
 	}
-	if checked != 32 {
-		t.Errorf("%d expressions were checked, want 32: a claim has two", checked)
+	if checked != 45 {
+		t.Errorf("%d expressions were checked, want 45: a claim has two", checked)
 	}
 }

@@ -20,15 +20,20 @@ type item = map[string]types.AttributeValue
 // client is a DynamoDB that answers as a test says; what a test does not
 // expect panics on a nil function.
 type client struct {
+	batch  func(*dynamodb.BatchGetItemInput) (*dynamodb.BatchGetItemOutput, error)
 	get    func(*dynamodb.GetItemInput) (*dynamodb.GetItemOutput, error)
 	put    func(*dynamodb.PutItemInput) (*dynamodb.PutItemOutput, error)
 	update func(*dynamodb.UpdateItemInput) (*dynamodb.UpdateItemOutput, error)
-	query  func(*dynamodb.QueryInput) (*dynamodb.QueryOutput, error)
 	remove func(*dynamodb.DeleteItemInput) (*dynamodb.DeleteItemOutput, error)
+	query  func(*dynamodb.QueryInput) (*dynamodb.QueryOutput, error)
 }
 
 func (c client) DeleteItem(_ context.Context, in *dynamodb.DeleteItemInput, _ ...func(*dynamodb.Options)) (*dynamodb.DeleteItemOutput, error) {
 	return c.remove(in)
+}
+
+func (c client) BatchGetItem(_ context.Context, in *dynamodb.BatchGetItemInput, _ ...func(*dynamodb.Options)) (*dynamodb.BatchGetItemOutput, error) {
+	return c.batch(in)
 }
 
 func (c client) GetItem(_ context.Context, in *dynamodb.GetItemInput, _ ...func(*dynamodb.Options)) (*dynamodb.GetItemOutput, error) {
@@ -50,11 +55,12 @@ func (c client) Query(_ context.Context, in *dynamodb.QueryInput, _ ...func(*dyn
 // failing answers every call with err.
 func failing(err error) client {
 	return client{
+		batch:  func(*dynamodb.BatchGetItemInput) (*dynamodb.BatchGetItemOutput, error) { return nil, err },
 		get:    func(*dynamodb.GetItemInput) (*dynamodb.GetItemOutput, error) { return nil, err },
 		put:    func(*dynamodb.PutItemInput) (*dynamodb.PutItemOutput, error) { return nil, err },
 		update: func(*dynamodb.UpdateItemInput) (*dynamodb.UpdateItemOutput, error) { return nil, err },
-		query:  func(*dynamodb.QueryInput) (*dynamodb.QueryOutput, error) { return nil, err },
 		remove: func(*dynamodb.DeleteItemInput) (*dynamodb.DeleteItemOutput, error) { return nil, err },
+		query:  func(*dynamodb.QueryInput) (*dynamodb.QueryOutput, error) { return nil, err },
 	}
 }
 

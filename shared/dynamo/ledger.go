@@ -44,25 +44,44 @@ func NewLedger(client Client, table string) *Ledger {
 }
 
 // Queue notes an order accepted at now. An order the ledger knows is left as it
-// is, except that one which failed before now becomes Queued again; it keeps its
-// history.
-func (l *Ledger) Queue(ctx context.Context, k order.Key, now time.Time) error {
+// is, except that one which failed before now becomes Queued again, unless its
+// stamp conflicts; it keeps its history.
+func (l *Ledger) Queue(ctx context.Context, k order.Key, s order.Stamp, now time.Time) error {
+	values := item{":to": text(string(order.Queued)), ":failed": text(string(order.Failed)), ":now": moment(now)}
+	set, same := stamp(s, values)
 	_, _, err := l.update(ctx, k,
-		"SET #state = :to, #updated = :now, #queued = if_not_exists(#queued, :now) REMOVE #reason",
-		"attribute_not_exists(#account) OR #state = :failed AND #updated < :now",
-		item{":to": text(string(order.Queued)), ":failed": text(string(order.Failed)), ":now": moment(now)})
+		"SET #state = :to, #updated = :now, #queued = if_not_exists(#queued, :now)"+set+" REMOVE #reason",
+		"(attribute_not_exists(#account) OR #state = :failed AND #updated < :now)"+same, values)
 	return wrap(err, "queue", k)
+}
+
+// stamp adds what an order's stamp holds to an update's values, and returns what
+// of an update notes it where the record lacks it, and what of a condition holds
+// where it does not conflict.
+func stamp(s order.Stamp, values item) (set, same string) {
+	note := func(name string, v types.AttributeValue) {
+		values[":"+name] = v
+		set += ", #" + name + " = if_not_exists(#" + name + ", :" + name + ")"
+		same += " AND (attribute_not_exists(#" + name + ") OR #" + name + " = :" + name + ")"
+	}
+	if !s.Date.IsZero() {
+		note("dated", moment(s.Date))
+	}
+	if s.Receipt != "" {
+		note("receipt", text(s.Receipt))
+	}
+	return set, same
 }
 
 // Claim gives the order to an attempt as order.Ledger says. An attempt that
 // asks again while its lease is running gets the claim it has; asking again
 // does not lengthen the lease. After the lease has run out it is treated like
 // any other attempt, so an attempt id belongs to one delivery of one message.
-func (l *Ledger) Claim(ctx context.Context, k order.Key, attempt string, now time.Time, lease time.Duration) (order.Claim, error) {
+func (l *Ledger) Claim(ctx context.Context, k order.Key, s order.Stamp, attempt string, now time.Time, lease time.Duration) (order.Claim, error) {
 	const (
 		take = "SET #state = :working, #attempt = :attempt, #lease = :until, #updated = :now, " +
 			"#queued = if_not_exists(#queued, :now), #attempts = if_not_exists(#attempts, :none) + :one"
-		free = "attribute_not_exists(#account) OR #state IN (:queued, :waiting, :failed)"
+		free = "(attribute_not_exists(#account) OR #state IN (:queued, :waiting, :failed))"
 	)
 	if attempt == "" || lease <= 0 {
 		return order.Claim{}, wrap(errors.New("a claim needs an attempt id and a lease"), "claim", k)
@@ -75,15 +94,16 @@ func (l *Ledger) Claim(ctx context.Context, k order.Key, attempt string, now tim
 		":none":    number(0),
 		":one":     number(1),
 	}
+	set, same := stamp(s, values)
 	freeValues := maps.Clone(values)
-	for _, s := range []order.State{order.Queued, order.Waiting, order.Failed} {
-		freeValues[":"+string(s)] = text(string(s))
+	for _, state := range []order.State{order.Queued, order.Waiting, order.Failed} {
+		freeValues[":"+string(state)] = text(string(state))
 	}
 
 	now = now.Truncate(time.Millisecond) // as the leases it is compared with
 	for range claimRounds {
-		r, done, err := l.update(ctx, k, take+" REMOVE #reason", free, freeValues)
-		if err != nil || done {
+		r, done, err := l.update(ctx, k, take+set+" REMOVE #reason", free+same, freeValues)
+		if err != nil || done || r.Stamp.Conflicts(s) {
 			return order.Claim{Record: r, Mine: done}, wrap(err, "claim", k)
 		}
 		if r.State == order.Working && !r.Lease.After(now) {
@@ -91,15 +111,24 @@ func (l *Ledger) Claim(ctx context.Context, k order.Key, attempt string, now tim
 			takeover[":old"] = text(r.Attempt)
 			takeover[":expired"] = moment(r.Lease)
 			takeover[":true"] = &types.AttributeValueMemberBOOL{Value: true}
-			r, done, err = l.update(ctx, k, take+", #uncertain = :true REMOVE #reason",
-				"#state = :working AND #attempt = :old AND #lease = :expired", takeover)
+			r, done, err = l.update(ctx, k, take+set+", #uncertain = :true REMOVE #reason",
+				"#state = :working AND #attempt = :old AND #lease = :expired"+same, takeover)
 			if err != nil || done {
 				return order.Claim{Record: r, Mine: done}, wrap(err, "take over", k)
 			}
 		}
 		switch r.State {
 		case order.Sent, order.Skipped:
-			return order.Claim{Record: r}, nil
+			if r.Stamp == r.Stamp.With(s) {
+				return order.Claim{Record: r}, nil
+			}
+			// The copy that came first did not say all of it.
+			known := item{":final": text(string(r.State))}
+			set, same := stamp(s, known)
+			r, done, err = l.update(ctx, k, "SET "+strings.TrimPrefix(set, ", "), "#state = :final"+same, known)
+			if err != nil || done {
+				return order.Claim{Record: r}, wrap(err, "note the stamp of", k)
+			}
 		case order.Working:
 			if r.Lease.After(now) {
 				return order.Claim{Record: r, Mine: r.Attempt == attempt}, nil
@@ -254,6 +283,7 @@ func record(k order.Key, i item) (order.Record, error) {
 		Updated:    r.moment("updated"),
 		Attempt:    r.text("attempt"),
 		Lease:      r.moment("lease"),
+		Stamp:      order.Stamp{Date: r.moment("dated"), Receipt: r.text("receipt")},
 	}
 	switch rec.State {
 	case order.Working:

@@ -43,10 +43,10 @@ func TestLedgerFailures(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			l := dynamo.NewLedger(failing(tt.err), "ledger")
-			_, claimErr := l.Claim(t.Context(), key, "a", now, time.Minute)
+			_, claimErr := l.Claim(t.Context(), key, order.Stamp{}, "a", now, time.Minute)
 			_, _, getErr := l.Get(t.Context(), key)
 			for op, err := range map[string]error{
-				"Queue":  l.Queue(t.Context(), key, now),
+				"Queue":  l.Queue(t.Context(), key, order.Stamp{}, now),
 				"Claim":  claimErr,
 				"Note":   l.Note(t.Context(), key, "a", 1, now),
 				"Finish": l.Finish(t.Context(), key, "a", order.Sent, "", false, now),
@@ -83,7 +83,7 @@ func TestLedgerLostAnswers(t *testing.T) {
 	t.Run("Queue", func(t *testing.T) {
 		t.Parallel()
 		l := dynamo.NewLedger(updates(t, item{"state": s("queued"), "queued": n(nowMilli), "updated": n(nowMilli)}), "ledger")
-		if err := l.Queue(t.Context(), key, now); err != nil {
+		if err := l.Queue(t.Context(), key, order.Stamp{}, now); err != nil {
 			t.Errorf("Queue = %v, want nil", err)
 		}
 	})
@@ -98,7 +98,7 @@ func TestLedgerLostAnswers(t *testing.T) {
 	t.Run("Claim", func(t *testing.T) {
 		t.Parallel()
 		l := dynamo.NewLedger(updates(t, mine), "ledger")
-		c, err := l.Claim(t.Context(), key, "a", now, time.Minute)
+		c, err := l.Claim(t.Context(), key, order.Stamp{}, "a", now, time.Minute)
 		if err != nil || !c.Mine || c.Attempts != 1 || c.Uncertain {
 			t.Errorf("Claim = %+v, %v; want the first attempt's own", c, err)
 		}
@@ -107,7 +107,7 @@ func TestLedgerLostAnswers(t *testing.T) {
 		t.Parallel()
 		taken := with(mine, item{"attempts": n("2"), "uncertain": &types.AttributeValueMemberBOOL{Value: true}})
 		l := dynamo.NewLedger(updates(t, working("z", now.Add(-time.Hour)), taken), "ledger")
-		c, err := l.Claim(t.Context(), key, "a", now, time.Minute)
+		c, err := l.Claim(t.Context(), key, order.Stamp{}, "a", now, time.Minute)
 		if err != nil || !c.Mine || c.Attempts != 2 || !c.Uncertain {
 			t.Errorf("Claim = %+v, %v; want the second attempt's own, uncertain", c, err)
 		}
@@ -149,7 +149,7 @@ func TestLedgerClaimRaces(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			c, err := dynamo.NewLedger(updates(t, tt.answers...), "ledger").Claim(t.Context(), key, "a", now, time.Minute)
+			c, err := dynamo.NewLedger(updates(t, tt.answers...), "ledger").Claim(t.Context(), key, order.Stamp{}, "a", now, time.Minute)
 			if tt.want == "" {
 				if err == nil || fault.KindOf(err) != tt.kind || c.Mine {
 					t.Errorf("Claim = %+v, %v; want a %v error", c, err, tt.kind)
@@ -203,7 +203,7 @@ func TestLedgerDamagedItems(t *testing.T) {
 			if diff := cmp.Diff(order.Record{}, r); ok || diff != "" {
 				t.Errorf("Get returned a record beside its error: ok %v\n%s", ok, diff)
 			}
-			c, err := dynamo.NewLedger(updates(t, i), "ledger").Claim(t.Context(), key, "a", now, time.Minute)
+			c, err := dynamo.NewLedger(updates(t, i), "ledger").Claim(t.Context(), key, order.Stamp{}, "a", now, time.Minute)
 			wantDamaged(t, err, "order 1001 of account shop", "attribute "+tt.attribute)
 			if c.Mine {
 				t.Error("Claim gave away an order it cannot read")

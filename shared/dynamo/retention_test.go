@@ -31,8 +31,8 @@ func TestLedgerRetention(t *testing.T) {
 			return &dynamodb.UpdateItemOutput{}, nil
 		}}, "ledger")
 		l.Retention = months
-		_ = l.Queue(t.Context(), k, at)
-		_, _ = l.Claim(t.Context(), k, "attempt", at, time.Minute)
+		_ = l.Queue(t.Context(), k, order.Stamp{}, at)
+		_, _ = l.Claim(t.Context(), k, order.Stamp{}, "attempt", at, time.Minute)
 		_ = l.Note(t.Context(), k, "attempt", 4711, at)
 		_ = l.Finish(t.Context(), k, "attempt", order.Sent, "", false, at)
 		_ = l.Finish(t.Context(), k, "attempt", order.Waiting, "why", false, at)

@@ -10,6 +10,7 @@ import (
 	"maps"
 	"slices"
 	"strconv"
+	"strings"
 	"time"
 
 	"sitoo-rule/shared/account"
@@ -86,14 +87,17 @@ const NoMonth = "unknown"
 
 // Directory is what a job needs to act for an account.
 type Directory interface {
-	// Session returns the account with a session with Rule; fault.NotFound if
-	// there is no such account.
-	Session(ctx context.Context, id string) (account.Account, *rule.Session, error)
+	// Session returns the account of a scope with a session with Rule, by a key
+	// that Rule accepts; fault.NotFound if there is no such account.
+	Session(ctx context.Context, scope string) (account.Account, *rule.Session, error)
 	// Shop returns the account's shop in Sitoo; fault.NotFound if the merchant
 	// has entered no credentials.
 	Shop(ctx context.Context, a account.Account) (*sitoo.Shop, error)
-	// Accounts returns the ids of the accounts that have a Sitoo account.
-	Accounts(ctx context.Context, sitooAccount string) ([]string, error)
+	// Begin makes sure that no order of the account's shop can be known under
+	// another label, and notes that this one has some.
+	Begin(ctx context.Context, a account.Account) error
+	// Claims returns whose the sites of a Sitoo account are.
+	Claims(ctx context.Context, sitooAccount string) ([]account.Claim, error)
 }
 
 // Backfill reads orders from Sitoo. It is safe for concurrent use; the queue
@@ -147,43 +151,38 @@ func (b *Backfill) Work(ctx context.Context, body, request string) (step Step, e
 
 // start creates the job that a message asks for, or joins it.
 func (b *Backfill) start(ctx context.Context, s Start) (Step, error) {
-	id := s.Account
-	if id == "" {
-		ids, err := b.Directory.Accounts(ctx, s.SitooAccount)
-		if err != nil {
-			return Step{}, err
-		}
-		switch len(ids) {
-		case 0:
-			return Step{}, fault.New(fault.NotFound, "No shop has entered credentials for this Sitoo account. The merchant does that once, with PUT /sitoo/credentials.")
-		case 1:
-			id = ids[0]
-		default:
-			return Step{}, fault.Bad("sitooaccount", "has %d sites with an account each; account is expected: %v", len(ids), ids)
-		}
-	}
-	a, _, err := b.Directory.Session(ctx, id)
+	scope, err := b.scope(ctx, s)
 	if err != nil {
-		return Step{Account: id}, err
+		return Step{}, err
+	}
+	a, _, err := b.Directory.Session(ctx, scope)
+	if fault.KindOf(err) == fault.NotFound && err != nil {
+		err = fault.Wrap(fault.NotFound, err, "There is no account %s that uses the connector; %s is expected, and Sitoo's own number goes into sitooaccount.", s.Account, ourAccount)
+	}
+	if err != nil {
+		return Step{Account: scope}, err
 	}
 	if _, err := b.Directory.Shop(ctx, a); err != nil { // only that there is one: the first step asks it
-		return Step{Account: a.ID}, err
+		return Step{Account: scope}, err
+	}
+	if err := b.Directory.Begin(ctx, a); err != nil {
+		return Step{Account: scope}, err
 	}
 	if err := b.reaches(a, s.Spec); err != nil {
-		return Step{Account: a.ID}, err
+		return Step{Account: scope}, err
 	}
-	jobID := JobID(a.ID, s.Spec)
+	jobID := JobID(scope, s.Spec)
 	for range rounds {
-		j, err := b.Jobs.Get(ctx, a.ID, jobID)
+		j, err := b.Jobs.Get(ctx, scope, jobID)
 		if err != nil && !errors.Is(err, ErrNoJob) {
-			return Step{Account: a.ID, Job: jobID}, fmt.Errorf("read job: %w", err)
+			return Step{Account: scope, Job: jobID}, fmt.Errorf("read job: %w", err)
 		}
 		if err == nil && !j.State.Final() {
-			b.Log.InfoContext(ctx, "the message joins a job that is under way", "account", a.ID, "job", jobID)
-			return Step{a.ID, jobID, j.Run, j.Step}, b.kick(ctx, j)
+			b.Log.InfoContext(ctx, "the message joins a job that is under way", "account", scope, "job", jobID)
+			return Step{scope, jobID, j.Run, j.Step}, b.kick(ctx, j)
 		}
 		next := Job{
-			Account: a.ID, ID: jobID, Rev: j.Rev, Run: j.Run + 1, Spec: s.Spec, State: Waiting, Phase: Customers,
+			Account: scope, ID: jobID, Rev: j.Rev, Run: j.Run + 1, Spec: s.Spec, State: Waiting, Phase: Customers,
 			Created: b.Now(), Updated: b.Now(), Skipped: map[string]int{}, Months: map[string]Month{},
 		}
 		if len(s.Orders) > 0 { // of a few orders, Rule is asked whose they are
@@ -193,11 +192,38 @@ func (b *Backfill) start(ctx context.Context, s Start) (Step, error) {
 		case errors.Is(err, ErrChanged):
 			continue
 		case err != nil:
-			return Step{Account: a.ID, Job: jobID}, fmt.Errorf("write job: %w", err)
+			return Step{Account: scope, Job: jobID}, fmt.Errorf("write job: %w", err)
 		}
-		return Step{a.ID, jobID, next.Run, 0}, b.kick(ctx, next)
+		return Step{scope, jobID, next.Run, 0}, b.kick(ctx, next)
 	}
-	return Step{Account: a.ID, Job: jobID}, &fault.Error{Kind: fault.Unavailable, Err: errors.New("the job kept changing")}
+	return Step{Account: scope, Job: jobID}, &fault.Error{Kind: fault.Unavailable, Err: errors.New("the job kept changing")}
+}
+
+// scope returns whose orders a message asks for.
+func (b *Backfill) scope(ctx context.Context, s Start) (string, error) {
+	if s.Account != "" {
+		return account.Scope(s.Account, s.Label), nil
+	}
+	claims, err := b.Directory.Claims(ctx, s.SitooAccount)
+	if err != nil {
+		return "", err
+	}
+	if len(claims) == 0 {
+		return "", fault.New(fault.NotFound, "No shop has entered credentials for this Sitoo account. The merchant does that once, with PUT /sitoo/credentials.")
+	}
+	if len(claims) == 1 {
+		return claims[0].Scope, nil
+	}
+	var all []string
+	for _, c := range claims {
+		id, label := account.SplitScope(c.Scope)
+		says := fmt.Sprintf("site %d at %s is account %s", c.Site, c.Environment, id)
+		if label != "" {
+			says += ", label " + label
+		}
+		all = append(all, says)
+	}
+	return "", fault.Bad("sitooaccount", "has several shops; account, and label where there is one, are expected: %s", strings.Join(all, "; "))
 }
 
 // kick queues the step that a job is at. It may be repeated: a step that the

@@ -184,8 +184,13 @@ func (d directory) Shop(context.Context, account.Account) (*sitoo.Shop, error) {
 	}), nil
 }
 
-func (d directory) Accounts(_ context.Context, sitooAccount string) ([]string, error) {
-	return d.accounts[sitooAccount], nil
+func (d directory) Begin(context.Context, account.Account) error { return nil }
+
+func (d directory) Claims(_ context.Context, sitooAccount string) (list []account.Claim, _ error) {
+	for i, scope := range d.accounts[sitooAccount] {
+		list = append(list, account.Claim{Shop: account.Shop{Environment: "api.mysitoo.com", Account: sitooAccount, Site: int64(i + 1)}, Scope: scope})
+	}
+	return list, nil
 }
 
 // newOffice returns a shop of some customers, half of whom Rule knows: in turn
@@ -892,9 +897,9 @@ func TestBackfillStart(t *testing.T) {
 			text string
 		}{
 			`{}`: {fault.Invalid, "is missing"},
-			posted(`{"account":"ffffffffffffffffffffffffffffffff"}`):             {fault.NotFound, "There is no account with this id."},
+			posted(`{"account":"ffffffffffffffffffffffffffffffff"}`):             {fault.NotFound, "There is no account ffffffffffffffffffffffffffffffff that uses the connector"},
 			posted(`{"account":"-","sitooaccount":"1"}`):                         {fault.NotFound, "No shop has entered credentials for this Sitoo account."},
-			posted(`{"account":"-","sitooaccount":"90002"}`):                     {fault.Invalid, "has 2 sites with an account each; account is expected: [" + shopAccount + " other]"},
+			posted(`{"account":"-","sitooaccount":"90002"}`):                     {fault.Invalid, "has several shops; account, and label where there is one, are expected: site 1 at api.mysitoo.com is account " + shopAccount + "; site 2 at api.mysitoo.com is account other"},
 			`{"account":"` + shopAccount + `","job":"nothing","run":1,"step":1}`: {fault.NotFound, "There is no such job."},
 		} {
 			if _, err := start(body); fault.KindOf(err) != want.kind || !strings.Contains(fault.As(err).Message, want.text) {
@@ -1502,7 +1507,7 @@ func TestDryRunAsksTheLedger(t *testing.T) {
 		}
 		for id, s := range map[int64]order.State{1: order.Sent, 2: order.Sent, 3: order.Waiting, 4: order.Failed} {
 			k := order.Key{Account: shopAccount, Order: id}
-			if _, err := o.ledger.Claim(t.Context(), k, "a", time.Now(), time.Minute); err != nil {
+			if _, err := o.ledger.Claim(t.Context(), k, order.Stamp{}, "a", time.Now(), time.Minute); err != nil {
 				t.Fatal(err)
 			}
 			if err := o.ledger.Finish(t.Context(), k, "a", s, "", false, time.Now()); err != nil {

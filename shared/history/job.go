@@ -53,6 +53,7 @@ type Spec struct {
 // Job is one backfill. It is kept as one item, which is written under the
 // condition that nobody has written it since it was read.
 type Job struct {
+	// Account is the account, and the label if there is one: see account.Scope.
 	Account string `json:"account"`
 	// ID tells an account's jobs apart; a job that was asked for with the same
 	// Spec again has the same one.

@@ -19,6 +19,7 @@ import (
 	"time"
 	"unicode/utf8"
 
+	"sitoo-rule/shared/account"
 	"sitoo-rule/shared/fault"
 	"sitoo-rule/shared/rule"
 )
@@ -36,7 +37,8 @@ const (
 
 // Start is what support posts to begin a backfill.
 type Start struct {
-	Account      string // account id, or
+	Account      string // account id, and
+	Label        string // the label of the shop, "" for none; or
 	SitooAccount string // Sitoo's account id
 	Spec
 }
@@ -128,19 +130,19 @@ func kind(v json.RawMessage) string {
 }
 
 // known are the members of what support posts.
-var known = []string{"account", "sitooaccount", "from", "to", "dryrun", "orders", "customers"}
+var known = []string{"account", "label", "sitooaccount", "from", "to", "dryrun", "orders", "customers"}
 
 var (
-	accountID = regexp.MustCompile(`^[0-9a-f]{32}$`)
+	accountID = regexp.MustCompile(`^([1-9][0-9]{0,18}|[0-9a-f]{32})$`)
 	// sitooID is what Sitoo's account ids are like where credentials are entered.
 	sitooID = regexp.MustCompile(`^[A-Za-z0-9][A-Za-z0-9_-]{0,39}$`)
-	digits  = regexp.MustCompile(`^[0-9]+$`)
 	dayForm = regexp.MustCompile(`^[0-9]{4}-[0-9]{2}-[0-9]{2}$`)
 )
 
 // What sentences say is expected.
 const (
-	ourAccount   = "the id of 32 characters 0-9 and a-f that the log lines show"
+	ourAccount   = `the account's number in Rule such as "42", as the log lines show it`
+	someLabel    = `the label after the slash of the shop's API token, such as "fi"`
 	sitooAccount = `Sitoo's account id such as "90001"`
 	someDay      = `a day such as "2024-01-31"`
 	someOrders   = "a list such as [210334,210335]"
@@ -169,8 +171,18 @@ func decodeStart(members map[string]json.RawMessage) (*Start, error) {
 	}
 	var s Start
 	var err error
-	if s.Account, err = text("account", ourAccount); err != nil {
+	if n, ok := whole(members["account"]); ok {
+		s.Account = strconv.FormatInt(n, 10)
+	} else if s.Account, err = text("account", ourAccount); err != nil {
 		return nil, err
+	}
+	label, err := text("label", someLabel)
+	if err != nil {
+		return nil, err
+	}
+	var good bool
+	if s.Label, good = account.ReadLabel(label); !good {
+		return nil, fault.Bad("label", "is no label, 1 to 20 letters, digits or hyphens; %s is expected", someLabel)
 	}
 	if n, ok := whole(members["sitooaccount"]); ok {
 		s.SitooAccount = strconv.FormatInt(n, 10)
@@ -185,11 +197,9 @@ func decodeStart(members map[string]json.RawMessage) (*Start, error) {
 	case s.SitooAccount != "" && !sitooID.MatchString(s.SitooAccount):
 		return nil, fault.Bad("sitooaccount", "is not an account id; %s is expected", sitooAccount)
 	case s.Account != "" && !accountID.MatchString(s.Account):
-		hint := ""
-		if digits.MatchString(s.Account) {
-			hint = "; Sitoo's own number goes into sitooaccount"
-		}
-		return nil, fault.Bad("account", "is not an account id; %s is expected%s", ourAccount, hint)
+		return nil, fault.Bad("account", "is not an account id; %s is expected", ourAccount)
+	case s.SitooAccount != "" && s.Label != "":
+		return nil, fault.Bad("label", "is there beside sitooaccount; it belongs to account")
 	}
 	if raw, ok := members["dryrun"]; ok && json.Unmarshal(raw, &s.DryRun) != nil {
 		return nil, fault.Bad("dryrun", "is %s; true or false is expected, without quotation marks", kind(raw))

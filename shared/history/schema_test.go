@@ -302,7 +302,7 @@ func TestSitooAccountIsAsEntered(t *testing.T) {
 	t.Parallel()
 	for _, id := range []string{"90001", "0", " 90001 ", "My_shop-1", strings.Repeat("a", 40), strings.Repeat("a", 41), "-1", "_", "a b", "a/b", "a.b", "å", "a\n"} {
 		c := sitoo.Credentials{BaseURL: "https://api.mysitoo.com", AccountID: id, Site: 1, APIID: "90001-1", Password: "demo-password"}
-		_, err := c.Check(false)
+		_, err := c.Check(sitoo.Hosts{})
 		text, jerr := json.Marshal(id)
 		if jerr != nil {
 			t.Fatal(jerr)
@@ -394,7 +394,7 @@ func TestSampleMessages(t *testing.T) {
 	want := map[string]string{ // the member that is wrong
 		"1-period": good, "2-the-same-again": good, "3-dry-run": good, "4-customers-create": good, "5-orders": good, "6-by-sitooaccount": good,
 		"unknown-account": good, "unknown-sitoo-account": good, // as messages
-		"account-and-sitooaccount": "sitooaccount", "neither-account": "account", "sitoos-number-as-account": "account",
+		"account-and-sitooaccount": "sitooaccount", "neither-account": "account", "sitoos-number-as-account": good,
 		"day-that-does-not-exist": "from", "to-is-before-from": "to",
 		"not-json": "the message", "quotation-marks-of-a-word-processor": "the message",
 		"orders-empty": "orders", "orders-with-a-text": "orders", "orders-with-from": "orders",

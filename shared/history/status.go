@@ -10,6 +10,7 @@ import (
 	"slices"
 	"time"
 
+	"sitoo-rule/shared/account"
 	"sitoo-rule/shared/fault"
 	"sitoo-rule/shared/rule"
 	"sitoo-rule/shared/worker"
@@ -29,6 +30,7 @@ type Status struct {
 	Percent int    `json:"percent"` // whole; 100 only when it is done
 	ID      string `json:"backfillid"`
 	Account string `json:"account"`
+	Label   string `json:"label,omitempty"`
 	Run     int    `json:"run"`
 	Phase   Phase  `json:"phase,omitempty"`
 	// Reason is why it waits or has failed, Until until when it waits.
@@ -160,10 +162,11 @@ func (d *Desk) Status(ctx context.Context, account, id string) (Status, error) {
 
 func (d *Desk) status(ctx context.Context, j Job) (Status, error) {
 	st := Status{
-		State: j.State, ID: j.ID, Account: j.Account, Run: j.Run, Phase: j.Phase, Reason: j.Reason, Until: j.Until,
+		State: j.State, ID: j.ID, Run: j.Run, Phase: j.Phase, Reason: j.Reason, Until: j.Until,
 		Orders: j.Orders, DryRun: j.DryRun, Customers: "known", Listed: j.People, Read: j.Read, Matched: j.Matched, Already: j.Already,
 		Counted: j.Counted, Skipped: maps.Clone(j.Skipped), Lost: failureList(j.Lost), Since: j.Created, Last: j.Updated, Ended: j.Ended,
 	}
+	st.Account, st.Label = account.SplitScope(j.Account)
 	if j.Create {
 		st.Customers = "create"
 	}

@@ -272,6 +272,8 @@ func (t *task) giveUp(ctx context.Context, o *old, why string) error {
 		return fmt.Errorf("read ledger: %w", err)
 	}
 	switch {
+	case t.conflicts(ctx, o, rec):
+		return nil
 	case !known || rec.State == order.Failed:
 	case rec.State == order.Sent || rec.State == order.Skipped:
 		t.final(o, rec)
@@ -281,7 +283,7 @@ func (t *task) giveUp(ctx context.Context, o *old, why string) error {
 		return nil
 	default:
 		attempt := attemptPrefix + "give-up-" + t.m.Part
-		c, err := t.Ledger.Claim(ctx, k, attempt, t.Now(), order.Lease)
+		c, err := t.Ledger.Claim(ctx, k, order.StampOf(o.Order), attempt, t.Now(), order.Lease)
 		if err != nil {
 			return fmt.Errorf("claim order: %w", err)
 		}
@@ -365,7 +367,7 @@ func (t *task) read(raw []json.RawMessage) {
 		} else {
 			o.month = o.Date.In(rule.Stockholm).Format("2006-01")
 			if o.Date.IsZero() { // as an order that comes from the till without one
-				o.Date = t.Now()
+				o.Date, o.Undated = t.Now(), true
 			}
 		}
 		t.orders = append(t.orders, o)
@@ -803,7 +805,7 @@ func (t *task) call(ctx context.Context, orders []*old) (err error) {
 	mine := slices.DeleteFunc(slices.Clone(orders), func(o *old) bool { return !o.mine })
 	slices.SortFunc(mine, func(a, b *old) int { return cmp.Compare(a.ID, b.ID) })
 	err = t.each(mine, func(o *old) (err error) {
-		o.fields = order.Entry(o.Order, t.account.Settings.Language)
+		o.fields = order.EntryOf(o.Order, t.account.Label, t.account.Settings.Language)
 		if o.latest, err = t.Deliverer.Latest(ctx, t.account, o.sub, o.Order); err == nil {
 			o.fields = append(o.fields, o.latest...)
 		}
@@ -998,22 +1000,26 @@ func (t *task) without(ctx context.Context, orders []*old, e *rule.Error) (rest,
 // what was taken.
 func (t *task) claim(ctx context.Context, orders []*old) error {
 	err := t.each(orders, func(o *old) error {
-		k := order.Key{Account: t.account.ID, Order: o.ID}
+		k := order.Key{Account: t.m.Account, Order: o.ID}
 		rec, known, err := t.Ledger.Get(ctx, k)
 		if err != nil {
 			return fmt.Errorf("read ledger: %w", err)
 		}
-		if known && t.live(rec) {
+		switch {
+		case t.conflicts(ctx, o, rec):
+			return nil
+		case known && t.live(rec):
 			o.settle(skipped, OnItsWay)
 			return nil
 		}
-		c, err := t.Ledger.Claim(ctx, k, t.attempt, t.Now(), lease)
+		c, err := t.Ledger.Claim(ctx, k, order.StampOf(o.Order), t.attempt, t.Now(), lease)
 		if err != nil {
 			o.maybe = true
 			return fmt.Errorf("claim order: %w", err)
 		}
 		o.claim = c
 		switch {
+		case t.conflicts(ctx, o, c.Record):
 		case c.Mine:
 			o.mine, o.doubt = true, c.Uncertain
 		case c.State == order.Working:
@@ -1050,6 +1056,21 @@ func (t *task) claim(ctx context.Context, orders []*old) error {
 		}
 		return nil
 	})
+}
+
+// conflicts reports whether what the ledger has under an order's number is another
+// order; the order has failed then. What the ledger cannot be told of it is logged.
+func (t *task) conflicts(ctx context.Context, o *old, rec order.Record) bool {
+	stamp := order.StampOf(o.Order)
+	if !rec.Stamp.Conflicts(stamp) {
+		return false
+	}
+	k := order.Key{Account: t.m.Account, Order: o.ID}
+	if err := t.Deliverer.Conflict(ctx, k, stamp, attemptPrefix+"conflict-"+t.m.Part); fault.KindOf(err) != fault.Conflict {
+		t.Log.ErrorContext(ctx, "the ledger does not say of an order that its number is another's", "account", t.m.Account, "order", o.ID, "error", err)
+	}
+	o.settle(failed, order.Conflicting)
+	return true
 }
 
 // live reports whether an order is the order worker's to deliver.
@@ -1096,7 +1117,7 @@ func (t *task) there(ctx context.Context, o *old) (bool, error) {
 			continue
 		}
 		if have, ok := t.entries[sub]; ok {
-			if have[number(o)] {
+			if have[order.Ref(t.account.Label, number(o))] {
 				return true, nil
 			}
 			continue
@@ -1112,14 +1133,14 @@ func (t *task) there(ctx context.Context, o *old) (bool, error) {
 				return false, err
 			}
 			for _, e := range list {
-				have[strings.TrimSpace(e.Values["orderid"].Text())] = true
+				have[order.RefOf(e)] = true
 			}
 		}
-		if have[number(o)] {
+		if have[order.Ref(t.account.Label, number(o))] {
 			return true, nil
 		}
 		if more {
-			if _, found, err := t.rule.FindEntry(ctx, sub, order.Group, "orderid", number(o)); found || err != nil {
+			if _, found, err := order.Find(ctx, t.rule, sub, t.m.Account, o.ID); found || err != nil {
 				return found, err
 			}
 			continue
@@ -1163,7 +1184,7 @@ func (t *task) free(ctx context.Context, orders []*old) error {
 		if !o.mine && !o.maybe {
 			return nil
 		}
-		k := order.Key{Account: t.account.ID, Order: o.ID}
+		k := order.Key{Account: t.m.Account, Order: o.ID}
 		// Of one that may not be held, nothing is known of an earlier call either.
 		err := t.Ledger.Finish(ctx, k, t.attempt, order.Waiting, by(t.m.Job)+": not its turn yet", o.doubt || o.maybe, t.Now())
 		if err != nil && !o.maybe {
@@ -1182,7 +1203,7 @@ func (t *task) single(ctx context.Context, o *old) error {
 	if err := t.room(ctx, lastOrder); err != nil {
 		return err
 	}
-	k := order.Key{Account: t.account.ID, Order: o.ID}
+	k := order.Key{Account: t.m.Account, Order: o.ID}
 	if t.m.Resend {
 		if done, err := t.resend(ctx, o, k); done || err != nil {
 			return err
@@ -1192,7 +1213,10 @@ func (t *task) single(ctx context.Context, o *old) error {
 		if err != nil {
 			return fmt.Errorf("read ledger: %w", err)
 		}
-		if known && t.live(rec) {
+		switch {
+		case t.conflicts(ctx, o, rec):
+			return nil
+		case known && t.live(rec):
 			o.settle(skipped, OnItsWay)
 			return nil
 		}
@@ -1216,6 +1240,9 @@ func (t *task) single(ctx context.Context, o *old) error {
 	if gerr != nil {
 		return fmt.Errorf("read ledger: %w", gerr)
 	}
+	if o.outcome != "" || t.conflicts(ctx, o, rec) {
+		return nil
+	}
 	switch rec.State {
 	case order.Failed:
 		o.settle(failed, rec.Reason)
@@ -1236,6 +1263,9 @@ func (t *task) resend(ctx context.Context, o *old, k order.Key) (done bool, err 
 	if err != nil {
 		return false, fmt.Errorf("read ledger: %w", err)
 	}
+	if t.conflicts(ctx, o, rec) {
+		return true, nil
+	}
 	if !known || rec.State != order.Sent && rec.State != order.Skipped {
 		return false, nil
 	}
@@ -1243,7 +1273,7 @@ func (t *task) resend(ctx context.Context, o *old, k order.Key) (done bool, err 
 		if sub == 0 || rec.State != order.Sent {
 			continue
 		}
-		_, found, err := t.rule.FindEntry(ctx, sub, order.Group, "orderid", number(o))
+		_, found, err := order.Find(ctx, t.rule, sub, t.m.Account, o.ID)
 		if err != nil {
 			return false, err
 		}

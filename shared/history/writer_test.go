@@ -109,7 +109,7 @@ type writerDirectory struct {
 }
 
 func (d writerDirectory) Session(ctx context.Context, id string) (account.Account, *rule.Session, error) {
-	a, err := d.accounts.Get(ctx, id)
+	a, _, err := d.accounts.Get(ctx, id, "", "")
 	if err != nil {
 		return account.Account{}, nil, fault.Wrap(fault.NotFound, err, "There is no such account.")
 	}
@@ -120,7 +120,9 @@ func (writerDirectory) Shop(context.Context, account.Account) (*sitoo.Shop, erro
 	return nil, errors.New("the writer never asks Sitoo")
 }
 
-func (writerDirectory) Accounts(context.Context, string) ([]string, error) { return nil, nil }
+func (writerDirectory) Claims(context.Context, string) ([]account.Claim, error) { return nil, nil }
+
+func (writerDirectory) Begin(context.Context, account.Account) error { return nil }
 
 // drop takes every message.
 type drop struct{}
@@ -176,7 +178,10 @@ func newWriterRig(t *testing.T, o rigOptions) *writerRig {
 		t.Fatal(err)
 	}
 	accounts := &memory.Accounts{}
-	if err := accounts.Create(t.Context(), account.Account{ID: "a", Schema: version}); err != nil {
+	if err := accounts.Create(t.Context(), account.Account{ID: "a"}); err != nil {
+		t.Fatal(err)
+	}
+	if err := accounts.SetSchema(t.Context(), "a", version); err != nil {
 		t.Fatal(err)
 	}
 	r.job = o.job
@@ -526,7 +531,7 @@ func TestWriterDeclares(t *testing.T) {
 	orders, want := shopping(30)
 	r.drive(r.body("p1", orders...))
 	r.has(want)
-	a, err := r.writer.Directory.(writerDirectory).accounts.Get(t.Context(), "a")
+	a, _, err := r.writer.Directory.(writerDirectory).accounts.Get(t.Context(), "a", "", "")
 	if err != nil || a.Schema != order.SchemaVersion {
 		t.Errorf("schema %d, %v", a.Schema, err)
 	}
@@ -927,7 +932,7 @@ func TestWriterBesideTheTill(t *testing.T) {
 				body := r.body("p1", o.orders...)
 				// One that the till has sent is queued already, unless support has posted it.
 				if what == "new people" {
-					if err := r.ledger.Queue(t.Context(), order.Key{Account: "a", Order: shared}, r.clock()); err != nil {
+					if err := r.ledger.Queue(t.Context(), order.Key{Account: "a", Order: shared}, order.Stamp{}, r.clock()); err != nil {
 						t.Fatal(err)
 					}
 				}
@@ -1092,20 +1097,20 @@ func TestWriterLeavesTheTills(t *testing.T) {
 	}
 	end := func(id int64, s order.State, reason string) {
 		t.Helper()
-		_, err := r.ledger.Claim(ctx, key(id), "till", r.clock(), time.Minute)
+		_, err := r.ledger.Claim(ctx, key(id), order.Stamp{}, "till", r.clock(), time.Minute)
 		must(err)
 		if s != "" {
 			must(r.ledger.Finish(ctx, key(id), "till", s, reason, false, r.clock()))
 		}
 	}
-	must(r.ledger.Queue(ctx, key(1), r.clock())) // days ago
+	must(r.ledger.Queue(ctx, key(1), order.Stamp{}, r.clock())) // days ago
 	r.pass(80 * time.Hour)
-	must(r.ledger.Queue(ctx, key(2), r.clock()))
+	must(r.ledger.Queue(ctx, key(2), order.Stamp{}, r.clock()))
 	end(3, order.Waiting, "rule: no answer")
 	end(4, "", "")
 	end(5, order.Failed, "rule: no answer")
 	end(6, order.Skipped, "the order names no customer")
-	must(r.ledger.Queue(ctx, key(7), r.clock()))
+	must(r.ledger.Queue(ctx, key(7), order.Stamp{}, r.clock()))
 	end(7, order.Sent, "")
 	r.drive(r.body("p1", byMail(1, 0), byMail(2, 1), byMail(3, 2), byMail(4, 3), byMail(5, 4), byMail(6, 5), byMail(7, 5)))
 	r.has(map[int64][]string{firstCustomer: {"1"}, firstCustomer + 4: {"5"}})
@@ -1123,7 +1128,10 @@ func TestWriterResend(t *testing.T) {
 	for id := int64(1); id <= 2; id++ { // both were sent, and one of them is gone in Rule
 		k := order.Key{Account: "a", Order: id}
 		for _, err := range []error{
-			func() error { _, err := r.ledger.Claim(t.Context(), k, "x", r.clock(), time.Minute); return err }(),
+			func() error {
+				_, err := r.ledger.Claim(t.Context(), k, order.Stamp{}, "x", r.clock(), time.Minute)
+				return err
+			}(),
 			r.ledger.Note(t.Context(), k, "x", int64(firstCustomer+id), r.clock()),
 			r.ledger.Finish(t.Context(), k, "x", order.Sent, "", false, r.clock()),
 		} {
@@ -1389,12 +1397,12 @@ func TestWriterGiveUp(t *testing.T) {
 	t.Parallel()
 	r := newWriterRig(t, rigOptions{customers: 6})
 	r.drive(r.body("px", byMail(1, 0)))
-	if err := r.ledger.Queue(t.Context(), order.Key{Account: "a", Order: 2}, r.clock()); err != nil {
+	if err := r.ledger.Queue(t.Context(), order.Key{Account: "a", Order: 2}, order.Stamp{}, r.clock()); err != nil {
 		t.Fatal(err)
 	}
 	for id, s := range map[int64]order.State{3: order.Skipped, 4: order.Waiting} {
 		k := order.Key{Account: "a", Order: id}
-		if _, err := r.ledger.Claim(t.Context(), k, "history-x", r.clock(), time.Minute); err != nil {
+		if _, err := r.ledger.Claim(t.Context(), k, order.Stamp{}, "history-x", r.clock(), time.Minute); err != nil {
 			t.Fatal(err)
 		}
 		if err := r.ledger.Finish(t.Context(), k, "history-x", s, "backfill x: waits", false, r.clock()); err != nil {
@@ -1402,7 +1410,7 @@ func TestWriterGiveUp(t *testing.T) {
 		}
 	}
 	k := order.Key{Account: "a", Order: 5}
-	if _, err := r.ledger.Claim(t.Context(), k, "history-y", r.clock(), time.Minute); err != nil {
+	if _, err := r.ledger.Claim(t.Context(), k, order.Stamp{}, "history-y", r.clock(), time.Minute); err != nil {
 		t.Fatal(err)
 	}
 	body := r.body("p1", byMail(1, 0), byMail(2, 1), byMail(3, 2), byMail(4, 3), byMail(5, 4), byMail(6, 5), json.RawMessage(`[]`))

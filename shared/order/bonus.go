@@ -9,6 +9,7 @@ import (
 
 	"github.com/shopspring/decimal"
 
+	"sitoo-rule/shared/account"
 	"sitoo-rule/shared/bonus"
 	"sitoo-rule/shared/fault"
 	"sitoo-rule/shared/rule"
@@ -126,10 +127,11 @@ type Bonus interface {
 	// Return gives back what an order had used, or if it is early, what the order
 	// will turn out to have used. It may be repeated.
 	Return(ctx context.Context, r *rule.Session, k bonus.Key, g bonus.GivesBack, early bool, request string) error
-	// Expect keeps a return of an order that has not come, or whose customer is
-	// not known, and Expected returns what it kept. Expect may be repeated.
-	Expect(ctx context.Context, account string, g bonus.GivesBack) error
-	Expected(ctx context.Context, account string, order int64) ([]bonus.GivesBack, error)
+	// Expect keeps a return of an order of an account's scope that has not come, or
+	// whose customer is not known, and Expected returns what it kept. Expect may be
+	// repeated.
+	Expect(ctx context.Context, scope string, order int64, g bonus.GivesBack) error
+	Expected(ctx context.Context, scope string, order int64) ([]bonus.GivesBack, error)
 	// LatestOrder notes the day of a customer's order and returns the latest that
 	// was noted; "" notes nothing. It may be repeated.
 	LatestOrder(ctx context.Context, k bonus.Key, day string) (string, error)
@@ -138,24 +140,25 @@ type Bonus interface {
 // count keeps count of the bonus checks that an order used or gives back. It is
 // done before the order goes to Rule, so that an order which is done there is
 // done here as well; it may be repeated.
-func (d *Deliverer) count(ctx context.Context, r *rule.Session, account string, o sitoo.Order, attempt string) error {
-	if err := d.countUses(ctx, r, account, o, attempt); err != nil {
+func (d *Deliverer) count(ctx context.Context, r *rule.Session, a account.Account, o sitoo.Order, attempt string) error {
+	if err := d.countUses(ctx, r, a, o, attempt); err != nil {
 		return err
 	}
 	original := Original(o)
 	g, returns := givesBack(o)
+	g.Order, g.Original = Ref(a.Label, g.Order), Ref(a.Label, g.Original)
 	if original == 0 || original == o.ID || !returns {
 		return nil
 	}
 	// The customer of the original order is asked for in the ledger: a return may
 	// name another one, or nobody.
-	k := Key{Account: account, Order: original}
+	k := Key{Account: a.Scope(), Order: original}
 	rec, known, err := d.Ledger.Get(ctx, k)
 	if err != nil {
 		return fmt.Errorf("look up the order that is returned: %w", err)
 	}
 	if !known || rec.State == Failed || rec.State == Skipped {
-		if err := d.Bonus.Expect(ctx, account, g); err != nil {
+		if err := d.Bonus.Expect(ctx, a.Scope(), original, g); err != nil {
 			return err
 		}
 		// It may have come while the return was kept.
@@ -163,30 +166,32 @@ func (d *Deliverer) count(ctx context.Context, r *rule.Session, account string, 
 			return fmt.Errorf("look up the order that is returned: %w", err)
 		}
 	}
-	rec.Account = account // of an unknown one too
-	return d.giveBack(ctx, r, o, g, rec, known, attempt)
+	return d.giveBack(ctx, r, a, o, g, rec, known, attempt)
 }
 
 // countUses notes what an order used, and gives back what returns that came
 // before it have taken back of that.
-func (d *Deliverer) countUses(ctx context.Context, r *rule.Session, account string, o sitoo.Order, attempt string) error {
+func (d *Deliverer) countUses(ctx context.Context, r *rule.Session, a account.Account, o sitoo.Order, attempt string) error {
 	proofs := Proofs(o)
 	if len(proofs) == 0 {
 		return nil
+	}
+	for i := range proofs {
+		proofs[i].Order = Ref(a.Label, proofs[i].Order)
 	}
 	sub, err := d.whose(ctx, r, o)
 	if err != nil {
 		return err
 	}
 	if sub == 0 {
-		d.Log.WarnContext(ctx, "an order used a bonus check, and names no customer who is in Rule", "account", account, "order", o.ID)
+		d.Log.WarnContext(ctx, "an order used a bonus check, and names no customer who is in Rule", "account", a.ID, "order", o.ID)
 		return nil
 	}
-	k := bonus.Key{Account: account, Subscriber: sub}
+	k := bonus.Key{Account: a.ID, Subscriber: sub}
 	if err := d.Bonus.Prove(ctx, r, k, proofs, attempt); err != nil {
 		return fmt.Errorf("count used bonus checks: %w", err)
 	}
-	before, err := d.Bonus.Expected(ctx, account, o.ID)
+	before, err := d.Bonus.Expected(ctx, a.Scope(), o.ID)
 	if err != nil {
 		return err
 	}
@@ -200,7 +205,7 @@ func (d *Deliverer) countUses(ctx context.Context, r *rule.Session, account stri
 
 // giveBack gives back what the order that is returned had used, as far as that is
 // known.
-func (d *Deliverer) giveBack(ctx context.Context, r *rule.Session, o sitoo.Order, g bonus.GivesBack, rec Record, known bool, attempt string) error {
+func (d *Deliverer) giveBack(ctx context.Context, r *rule.Session, a account.Account, o sitoo.Order, g bonus.GivesBack, rec Record, known bool, attempt string) error {
 	// What an order on its way has used is not known yet; whose it is, is noted
 	// right after it has proved that.
 	early := known && (rec.State == Queued || rec.State == Working || rec.State == Waiting)
@@ -214,7 +219,7 @@ func (d *Deliverer) giveBack(ctx context.Context, r *rule.Session, o sitoo.Order
 			continue
 		}
 		seen[sub] = true
-		if err := d.Bonus.Return(ctx, r, bonus.Key{Account: rec.Account, Subscriber: sub}, g, early, attempt); err != nil {
+		if err := d.Bonus.Return(ctx, r, bonus.Key{Account: a.ID, Subscriber: sub}, g, early, attempt); err != nil {
 			return fmt.Errorf("give back bonus checks: %w", err)
 		}
 	}

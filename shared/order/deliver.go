@@ -191,14 +191,17 @@ func (d *Deliverer) Quietly(ctx context.Context, a account.Account, r *rule.Sess
 }
 
 func (d *Deliverer) deliver(ctx context.Context, a account.Account, r *rule.Session, o sitoo.Order, attempt string, m Mode) error {
-	k := Key{Account: a.ID, Order: o.ID}
+	k, stamp := Key{Account: a.Scope(), Order: o.ID}, StampOf(o)
 	at := d.Now()
-	claim, err := d.Ledger.Claim(ctx, k, attempt, at, Lease)
+	claim, err := d.Ledger.Claim(ctx, k, stamp, attempt, at, Lease)
+	if err == nil && claim.Stamp.Conflicts(stamp) {
+		return d.Conflict(ctx, k, stamp, attempt)
+	}
 	if err == nil && !m.Quiet && overtaken(claim.Record, o, at) {
 		if err := d.follow(ctx, r, claim.Record, at); err != nil {
 			return err
 		}
-		claim, err = d.Ledger.Claim(ctx, k, attempt, d.Now(), Lease)
+		claim, err = d.Ledger.Claim(ctx, k, stamp, attempt, d.Now(), Lease)
 		if err == nil && overtaken(claim.Record, o, at) { // noted by a clock that is ahead of this one
 			return &fault.Error{Kind: fault.Busy, Message: "A backfill has sent this order just now.", RetryAt: at.Add(lookAgain)}
 		}
@@ -261,7 +264,7 @@ func (d *Deliverer) follow(ctx context.Context, r *rule.Session, rec Record, at 
 	found := false
 	if rec.State == Sent {
 		var err error
-		if _, found, err = r.FindEntry(ctx, rec.Subscriber, Group, fieldOrderID, strconv.FormatInt(rec.Order, 10)); err != nil {
+		if _, found, err = Find(ctx, r, rec.Subscriber, rec.Account, rec.Order); err != nil {
 			return err
 		}
 	}
@@ -298,7 +301,7 @@ func reasonOf(err error) string {
 // entry may be in Rule all the same.
 func (d *Deliverer) write(ctx context.Context, a account.Account, r *rule.Session, o sitoo.Order, claim Claim, m Mode) (uncertain bool, err error) {
 	if m.Count {
-		if err := d.count(ctx, r, a.ID, o, claim.Attempt); err != nil {
+		if err := d.count(ctx, r, a, o, claim.Attempt); err != nil {
 			if !hopeless(err) {
 				return claim.Uncertain, err
 			}
@@ -310,13 +313,13 @@ func (d *Deliverer) write(ctx context.Context, a account.Account, r *rule.Sessio
 	if !ok {
 		return false, skip{cmp.Or(Unnamed(o), "the order names no customer")}
 	}
-	entry := Entry(o, a.Settings.Language)
+	entry := EntryOf(o, a.Label, a.Settings.Language)
 	found := false
 	sub := claim.Subscriber
 	var have rule.Entry
 	// Without a noted subscriber the earlier attempt ended before it wrote.
 	if claim.Uncertain && sub != 0 {
-		if have, found, err = r.FindEntry(ctx, sub, Group, fieldOrderID, strconv.FormatInt(o.ID, 10)); err != nil {
+		if have, found, err = Find(ctx, r, sub, a.Scope(), o.ID); err != nil {
 			return true, err
 		}
 	}
@@ -396,7 +399,7 @@ func (d *Deliverer) append(ctx context.Context, a account.Account, r *rule.Sessi
 	// the group, historical from the start, since nothing but a new entry can;
 	// then fill.
 	if a.Schema < SchemaVersion {
-		entry = slices.DeleteFunc(slices.Clone(entry), func(f rule.Field) bool { return f.Name != fieldOrderID })
+		entry = slices.DeleteFunc(slices.Clone(entry), func(f rule.Field) bool { return f.Name != fieldOrderID && f.Name != fieldOrderRef })
 	}
 	for _, who := range candidates {
 		if sub, err = who(); err != nil {
@@ -462,9 +465,9 @@ func (d *Deliverer) fill(ctx context.Context, a account.Account, r *rule.Session
 			d.Log.WarnContext(ctx, "Rule refuses the fields' types", "account", a.ID, "error", err)
 		}
 	}
-	number := strconv.FormatInt(id, 10)
+	field, value := identifier(a.Label, id)
 	err := d.without(ctx, entry, func(fields []rule.Field) error {
-		return r.PatchEntry(ctx, sub, Group, fieldOrderID, number, fields)
+		return r.PatchEntry(ctx, sub, Group, field, value, fields)
 	})
 	if err != nil {
 		return notYet(err)
@@ -472,7 +475,7 @@ func (d *Deliverer) fill(ctx context.Context, a account.Account, r *rule.Session
 	if !first {
 		return nil
 	}
-	e, found, err := r.FindEntry(ctx, sub, Group, fieldOrderID, number)
+	e, found, err := Find(ctx, r, sub, a.Scope(), id)
 	switch {
 	case err != nil:
 		return err

@@ -25,9 +25,9 @@ const (
 // passed to another attempt.
 var ErrLost = errors.New("order: lease lost to another attempt")
 
-// Key names one order of one account.
+// Key names one order of one account and label: each label counts for itself.
 type Key struct {
-	Account string
+	Account string // see account.Scope
 	Order   int64
 }
 
@@ -44,6 +44,7 @@ type Record struct {
 	Updated    time.Time
 	Attempt    string    // id of the attempt that holds or last held the lease
 	Lease      time.Time // until when that attempt owns the order
+	Stamp      Stamp     // tells it from another order of the same number
 }
 
 // Claim is the answer to an attempt that asks for an order.
@@ -51,7 +52,8 @@ type Claim struct {
 	Record
 	// Mine is true when the attempt now owns the order until Record.Lease.
 	// When false, the state says why: Sent or Skipped means there is nothing
-	// left to do, Working means another attempt owns it until Record.Lease.
+	// left to do, Working means another attempt owns it until Record.Lease. Where
+	// the record's stamp conflicts with the attempt's, it is another order's.
 	Mine bool
 }
 
@@ -61,13 +63,16 @@ type Claim struct {
 // implementation recognises its own earlier write.
 type Ledger interface {
 	// Queue notes an order accepted at now. An order the ledger knows is left
-	// as it is, except that one which failed before now becomes Queued again.
-	Queue(ctx context.Context, k Key, now time.Time) error
+	// as it is, except that one which failed before now becomes Queued again,
+	// unless its stamp conflicts.
+	Queue(ctx context.Context, k Key, s Stamp, now time.Time) error
 	// Claim gives the order to an attempt until now+lease, unless it is final
 	// (Sent, Skipped) or another attempt's lease is still running. An order
 	// the ledger does not know is created. Taking over an expired lease sets
-	// Uncertain: nobody knows how far the earlier attempt came.
-	Claim(ctx context.Context, k Key, attempt string, now time.Time, lease time.Duration) (Claim, error)
+	// Uncertain: nobody knows how far the earlier attempt came. An order whose
+	// stamp conflicts is left as it is, and is not given; what the ledger's stamp
+	// lacks is taken from s, of a final order as well.
+	Claim(ctx context.Context, k Key, s Stamp, attempt string, now time.Time, lease time.Duration) (Claim, error)
 	// Note records, under the attempt's lease, whose entry is about to be
 	// written. ErrLost if the lease is another's.
 	Note(ctx context.Context, k Key, attempt string, subscriber int64, now time.Time) error

@@ -80,7 +80,7 @@ func TestPurchasesOfMany(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				f, r, id := bought(t, c.orders)
 				start := time.Now()
-				list, err := order.Purchases(t.Context(), r, log, id)
+				list, err := order.Purchases(t.Context(), r, log, id, "")
 				if err != nil || len(list) != min(c.orders, order.Shown) {
 					t.Fatalf("%d purchases, %v", len(list), err)
 				}
@@ -108,7 +108,7 @@ func TestPurchasesInTime(t *testing.T) {
 			ctx, cancel := context.WithTimeout(t.Context(), 2*time.Second)
 			defer cancel()
 			start := time.Now()
-			list, err := order.Purchases(ctx, r, slog.New(slog.NewJSONHandler(&logs, nil)), id)
+			list, err := order.Purchases(ctx, r, slog.New(slog.NewJSONHandler(&logs, nil)), id, "")
 			if (err != nil) != (want == 0) || len(list) != want || time.Since(start) >= 2*time.Second {
 				t.Errorf("page %s is slow: %d purchases, %v after %s", slow, len(list), err, time.Since(start))
 			}

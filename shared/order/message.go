@@ -11,13 +11,18 @@ import (
 	"time"
 	"unicode/utf8"
 
+	"sitoo-rule/shared/account"
 	"sitoo-rule/shared/fault"
 	"sitoo-rule/shared/sitoo"
 )
 
 // Message is what travels from order-receive to order-worker.
 type Message struct {
-	Account  string    `json:"account"`
+	Account string `json:"account"`
+	Label   string `json:"label,omitempty"` // the shop's, see package account
+	// Key is the id of the API key that it came with, whose verification it goes
+	// by; a message posted by hand may leave it out.
+	Key      string    `json:"key,omitempty"`
 	Request  string    `json:"request"`  // id of the request that brought it
 	Received time.Time `json:"received"` // stands in for an order's missing date
 	// Order is Sitoo's order object as it came, less the personal number.
@@ -28,6 +33,9 @@ type Message struct {
 	// Omitted is how many rows were cut from Order, see Fit.
 	Omitted int `json:"omitted,omitempty"`
 }
+
+// Scope is the account and the label of the message, see account.Scope.
+func (m Message) Scope() string { return account.Scope(m.Account, m.Label) }
 
 const (
 	// packAbove is the size above which an order is compressed. Shorter ones

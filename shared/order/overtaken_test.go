@@ -38,7 +38,7 @@ func newRace(t *testing.T) *race {
 	r := &race{Worker: w, t: t, rule: server, now: now}
 	r.ledger = &memory.Ledger{Fail: func(string) error { return r.step() }}
 	w.Ledger, w.Now = r.ledger, r.clock
-	w.Rule = rule.New(rule.Config{URL: "http://rule.example", HTTP: &http.Client{Transport: mortal{direct{server}, func(string) error { return r.step() }}}, Now: r.clock, Pause: -1})
+	asks(w, rule.Config{URL: "http://rule.example", HTTP: &http.Client{Transport: mortal{direct{server}, func(string) error { return r.step() }}}, Now: r.clock, Pause: -1})
 	return r
 }
 
@@ -60,11 +60,11 @@ func (r *race) step() error {
 
 func (r *race) live(o sitoo.Order, attempt string) error {
 	r.t.Helper()
-	a, err := r.Directory.Get(r.t.Context(), "a")
+	v, err := r.Directory.Open(r.t.Context(), "a", "")
 	if err != nil {
 		r.t.Fatal(err)
 	}
-	return r.Deliver(context.WithoutCancel(r.t.Context()), a, r.Rule.Session(fakerule.DefaultKey, time.Time{}, nil), o, attempt)
+	return r.Deliver(context.WithoutCancel(r.t.Context()), v.Account, v.Rule, o, attempt)
 }
 
 // soldBefore is a purchase that was made some time before the backfill met it.
@@ -137,7 +137,7 @@ func TestOvertakenByALargeCall(t *testing.T) {
 		r := newRace(t)
 		o := r.soldBefore(time.Hour)
 		k := order.Key{Account: "a", Order: o.ID}
-		if _, err := r.Ledger.Claim(t.Context(), k, "history-1", r.clock(), time.Hour); err != nil {
+		if _, err := r.Ledger.Claim(t.Context(), k, order.Stamp{}, "history-1", r.clock(), time.Hour); err != nil {
 			t.Fatal(err)
 		}
 		// While the backfill holds it, it is looked for again in a minute.
@@ -159,7 +159,7 @@ func TestOvertakenByALargeCall(t *testing.T) {
 			}
 			r.pass(wait)
 			if arrives && i == 3 {
-				s := r.Rule.Session(fakerule.DefaultKey, time.Time{}, nil)
+				s := r.Directory.(directory).rule.Session(fakerule.DefaultKey, time.Time{}, nil)
 				if err := s.AppendEntry(t.Context(), sold, order.Group, order.Entry(o, "")); err != nil {
 					t.Fatal(err)
 				}

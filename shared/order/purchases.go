@@ -24,12 +24,13 @@ const (
 )
 
 // Purchases returns a customer's latest orders, newest first. Entries that
-// staff have damaged are left out and logged. It costs a request for every
+// staff have damaged are left out and logged. The purchases of another label than
+// the one that asks have it before their number (fi:210334). It costs a request for every
 // hundred orders; they are sent side by side, one, then two, then four, so that
 // nobody waits for many in a row. A customer with more than two thousand orders is
 // cut off there. When the time is up, or Rule fails on the way, what is there by
 // then is shown; an error is returned only if that is nothing.
-func Purchases(ctx context.Context, r *rule.Session, log *slog.Logger, subscriber int64) ([]Bought, error) {
+func Purchases(ctx context.Context, r *rule.Session, log *slog.Logger, subscriber int64, label string) ([]Bought, error) {
 	if deadline, ok := ctx.Deadline(); ok {
 		var cancel context.CancelFunc
 		ctx, cancel = context.WithDeadline(ctx, deadline.Add(-toShow))
@@ -44,6 +45,7 @@ func Purchases(ctx context.Context, r *rule.Session, log *slog.Logger, subscribe
 				log.WarnContext(ctx, "order entry left out of the card: its number, date or total is damaged", "subscriber", subscriber, "entry", e.ID)
 			} else if e.ID == "" || !seen[e.ID] {
 				seen[e.ID] = true
+				b.OrderID = shownID(e, label, b.OrderID)
 				list = append(list, b)
 			}
 		}

@@ -33,11 +33,11 @@ func decoded(t *testing.T, body string) sitoo.Order {
 // it by subscriber.
 func quietly(t *testing.T, w *order.Worker, server *fakerule.Server, o sitoo.Order, attempt string, m order.Mode) (map[int64]int, error) {
 	t.Helper()
-	a, err := w.Directory.Get(t.Context(), "a")
+	v, err := w.Directory.Open(t.Context(), "a", "")
 	if err != nil {
 		t.Fatal(err)
 	}
-	err = w.Quietly(t.Context(), a, w.Rule.Session(fakerule.DefaultKey, time.Time{}, nil), o, attempt, m)
+	err = w.Quietly(t.Context(), v.Account, v.Rule, o, attempt, m)
 	have := map[int64]int{}
 	for _, s := range server.Subscribers(fakerule.DefaultKey) {
 		for _, e := range server.Entries(fakerule.DefaultKey, s.ID, order.Group) {
@@ -112,12 +112,12 @@ func TestQuietly(t *testing.T) {
 			if _, err := quietly(t, w, server, decoded(t, `{"orderdate":1727433600,`+members+`}`), "two", order.Mode{}); err != nil {
 				t.Error(err)
 			}
-			a, err := w.Directory.Get(t.Context(), "a")
+			a, _, err := w.Directory.(directory).Accounts.Get(t.Context(), "a", "", "")
 			if err != nil {
 				t.Fatal(err)
 			}
 			n := len(server.Requests())
-			if err := w.Deliver(t.Context(), a, w.Rule.Session(fakerule.DefaultKey, time.Time{}, nil), decoded(t, `{"orderdate":1727433600,`+members+`}`), "three"); err != nil || len(server.Requests()) != n {
+			if err := w.Deliver(t.Context(), a, w.Directory.(directory).rule.Session(fakerule.DefaultKey, time.Time{}, nil), decoded(t, `{"orderdate":1727433600,`+members+`}`), "three"); err != nil || len(server.Requests()) != n {
 				t.Errorf("%v, %d requests", err, len(server.Requests())-n)
 			}
 		})
@@ -162,7 +162,7 @@ func TestQuietlyAtEveryEffect(t *testing.T) {
 			}
 			ledger := &memory.Ledger{Fail: step}
 			w.Accounts, w.Ledger, w.Now, w.Directory = accounts, ledger, clock, directory{Accounts: accounts}
-			w.Rule = rule.New(rule.Config{URL: "http://rule.example", HTTP: &http.Client{Transport: mortal{direct{server}, step}}, Now: clock, Pause: -1})
+			asks(w, rule.Config{URL: "http://rule.example", HTTP: &http.Client{Transport: mortal{direct{server}, step}}, Now: clock, Pause: -1})
 			o := decoded(t, `{"orderid":900001,"orderdate":1727433600,"email":"kund.ett@example.com","moneytotal_gross_all":"10.00"}`)
 			m := order.Mode{By: "backfill x", Subscriber: subscriber}
 			if _, err := quietly(t, w, server, o, "one", m); err == nil && n >= at {

@@ -2,31 +2,39 @@ package order
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"time"
 
 	"sitoo-rule/shared/account"
 	"sitoo-rule/shared/fault"
+	"sitoo-rule/shared/parking"
 	"sitoo-rule/shared/rule"
 	"sitoo-rule/shared/sitoo"
+	"sitoo-rule/shared/worker"
 )
 
 // Directory is what a worker needs to act for an account.
 type Directory interface {
-	// Get returns the account, account.ErrNotFound if there is none.
-	Get(ctx context.Context, id string) (account.Account, error)
-	// Key returns the account's Rule API key.
-	Key(ctx context.Context, a account.Account) (string, error)
-	// Block shares that Rule wants no calls before until.
-	Block(ctx context.Context, id string, until time.Time)
+	// Open returns the account of a scope with a session with Rule, by the key of
+	// that id, or if that is "" the one that Rule accepted last; fault.NotFound if
+	// there is no such account or key.
+	Open(ctx context.Context, scope, key string) (*account.Visit, error)
+	// Verify makes sure that Rule has accepted the key within that time.
+	Verify(ctx context.Context, v *account.Visit, within time.Duration) error
+	// Get returns an account by its scope, account.ErrNotFound if there is none.
+	Get(ctx context.Context, scope string) (account.Account, error)
+	// Keys returns the account's keys that were not dropped.
+	Keys(ctx context.Context, account string) ([]account.Key, error)
 }
 
 // Worker delivers queued messages.
 type Worker struct {
 	*Deliverer
 	Directory Directory
-	Rule      *rule.Client
+	// Lot keeps orders whose key Rule refuses, and DeadLetters takes those that
+	// have waited there for too long.
+	Lot         *parking.Lot
+	DeadLetters worker.Sender
 }
 
 // automationsFor is until how long after its date an order starts automations:
@@ -44,41 +52,60 @@ type Worked struct {
 }
 
 // Work delivers one queued message; attempt is unique to this delivery of it.
-// It may be repeated.
+// It may be repeated. A message whose key Rule refuses is parked, and done with.
 func (w *Worker) Work(ctx context.Context, body, attempt string) (d Worked, err error) {
-	if d.Message, err = DecodeMessage(body); err != nil {
-		return d, err
-	}
-	o, err := sitoo.DecodeOrder(d.Order)
-	d.ID, d.Unread = o.ID, o.Unread
+	o, err := w.decode(body, &d)
 	if err != nil {
 		return d, err
 	}
-	o.Omitted = d.Omitted
-	if o.Date.IsZero() {
-		o.Date = d.Received
-	}
-	if o.Date.IsZero() { // a message posted by hand
-		o.Date = w.Now()
-	}
-	a, err := w.Directory.Get(ctx, d.Account)
-	if errors.Is(err, account.ErrNotFound) {
-		return d, fault.Wrap(fault.NotFound, err, "There is no account with the message's account id.")
-	}
+	v, err := w.Directory.Open(ctx, d.Scope(), d.Key)
 	if err != nil {
 		return d, err
 	}
-	key, err := w.Directory.Key(ctx, a)
-	if err != nil {
-		return d, fmt.Errorf("account %s: %w", a.ID, err)
+	d.Session = v.Rule
+	if !v.Key.Dropped.IsZero() {
+		d.State, d.Reason = Skipped, droppedKey
+		return d, settle(ctx, w.Ledger, Key{d.Scope(), o.ID}, StampOf(o), attempt, Skipped, droppedKey, w.Now())
 	}
-	d.Session = w.Rule.Session(key, a.BlockedUntil, func(ctx context.Context, until time.Time) { w.Directory.Block(ctx, a.ID, until) })
+	if err = w.Directory.Verify(ctx, v, account.VerifiedFor); err == nil {
+		err = w.deliver(ctx, v.Account, v.Rule, o, attempt, w.live(&d, o))
+	}
+	if err != nil && fault.KindOf(err) == fault.Unauthorized && w.Lot != nil {
+		m := d.Message
+		m.Key = v.Key.ID
+		err = Park(ctx, w.Lot, w.Ledger, m, o, attempt+"-parked", w.Now())
+	}
+	return d, err
+}
+
+// live is how an order goes to Rule that came from a till, and notes what becomes
+// of it.
+func (w *Worker) live(d *Worked, o sitoo.Order) Mode {
 	m := Live
 	m.Quiet = w.Now().Sub(o.Date) > automationsFor
 	m.Received = d.Received
 	m.Told = func(s State, reason string) { d.State, d.Reason = s, reason }
-	err = w.deliver(ctx, a, d.Session, o, attempt, m)
-	return d, err
+	return m
+}
+
+// decode reads a message and its order.
+func (w *Worker) decode(body string, d *Worked) (o sitoo.Order, err error) {
+	if d.Message, err = DecodeMessage(body); err != nil {
+		return o, err
+	}
+	o, err = sitoo.DecodeOrder(d.Order)
+	d.ID, d.Unread = o.ID, o.Unread
+	if err != nil {
+		return o, err
+	}
+	o.Omitted = d.Omitted
+	if o.Date.IsZero() {
+		o.Date, o.Undated = d.Received, true
+	}
+	if o.Date.IsZero() { // a message posted by hand
+		o.Date, o.Undated = w.Now(), true
+	}
+	return o, nil
 }
 
 // GiveUp notes in the ledger that a message is put aside, and why. It may be
@@ -94,19 +121,16 @@ func (w *Worker) GiveUp(ctx context.Context, body, attempt string, cause error) 
 	if o.ID == 0 {
 		return nil
 	}
-	// The account may have got a renewed key since, and be known by another id.
-	a, err := w.Directory.Get(ctx, m.Account)
-	if errors.Is(err, account.ErrNotFound) {
-		return nil
+	k, stamp := Key{Account: m.Scope(), Order: o.ID}, StampOf(o)
+	r, ok, err := w.Ledger.Get(ctx, k)
+	if err == nil && r.Stamp.Conflicts(stamp) { // it is another order's, and is left alone
+		k = k.Beside(stamp)
+		r, ok, err = w.Ledger.Get(ctx, k)
 	}
-	if err != nil {
-		return fmt.Errorf("look up account: %w", err)
-	}
-	k := Key{Account: a.ID, Order: o.ID}
-	if r, ok, err := w.Ledger.Get(ctx, k); err != nil || !ok || r.State == Failed {
+	if err != nil || !ok || r.State == Failed {
 		return err
 	}
-	claim, err := w.Ledger.Claim(ctx, k, attempt, w.Now(), Lease)
+	claim, err := w.Ledger.Claim(ctx, k, stamp, attempt, w.Now(), Lease)
 	if err != nil {
 		return fmt.Errorf("claim order: %w", err)
 	}

@@ -48,14 +48,49 @@ func (nowhere) Send(context.Context, worker.Message) error { return nil }
 // directory is an order.Directory of one account.
 type directory struct {
 	*memory.Accounts
-	key error
+	rule *rule.Client
+	key  error
 }
 
-func (d directory) Key(context.Context, account.Account) (string, error) {
-	return fakerule.DefaultKey, d.key
+func (d directory) Open(ctx context.Context, scope, _ string) (*account.Visit, error) {
+	a, err := d.Get(ctx, scope)
+	if errors.Is(err, account.ErrNotFound) {
+		return nil, fault.Wrap(fault.NotFound, err, "There is no such account.")
+	}
+	if err != nil || d.key != nil {
+		return nil, errors.Join(err, d.key)
+	}
+	return &account.Visit{Account: a, Rule: d.rule.Session(fakerule.DefaultKey, a.BlockedUntil, nil)}, nil
 }
 
-func (d directory) Block(context.Context, string, time.Time) {}
+func (d directory) Get(ctx context.Context, scope string) (account.Account, error) {
+	a, _, err := d.Accounts.Get(ctx, scope, "", "")
+	return a, err
+}
+
+func (d directory) Keys(ctx context.Context, id string) ([]account.Key, error) {
+	return d.Accounts.Keys(ctx, id)
+}
+
+func (d directory) Verify(context.Context, *account.Visit, time.Duration) error { return nil }
+
+// asks lets a worker speak to Rule through another transport.
+func asks(w *order.Worker, c rule.Config) {
+	d := w.Directory.(directory)
+	d.rule = rule.New(c)
+	w.Directory = d
+}
+
+// declared stores the account "a" with a schema.
+func declared(t *testing.T, s *memory.Accounts, version int) {
+	t.Helper()
+	if err := s.Create(t.Context(), account.Account{ID: "a"}); err != nil {
+		t.Fatal(err)
+	}
+	if err := s.SetSchema(t.Context(), "a", version); err != nil {
+		t.Fatal(err)
+	}
+}
 
 func newWorker(t *testing.T) (*order.Worker, *fakerule.Server) {
 	t.Helper()
@@ -65,15 +100,12 @@ func newWorker(t *testing.T) (*order.Worker, *fakerule.Server) {
 		t.Fatal(err)
 	}
 	accounts := &memory.Accounts{}
-	if err := accounts.Create(t.Context(), account.Account{ID: "a", Schema: order.SchemaVersion}); err != nil {
-		t.Fatal(err)
-	}
+	declared(t, accounts, order.SchemaVersion)
 	log := slog.New(slog.DiscardHandler)
 	checks := &bonus.Service{Store: &memory.Bonus{}, Syncs: nowhere{}, Log: log, Now: clock, NewID: rand.Text}
 	return &order.Worker{
 		Deliverer: &order.Deliverer{Customers: &customer.Service{Phones: phone.Parser("SE"), Syncs: nowhere{}, Answers: &memory.Consents{}, Log: log, Now: clock, NewID: rand.Text}, Ledger: &memory.Ledger{}, Accounts: accounts, Phones: phone.Parser("SE"), Bonus: checks, Now: clock, Log: log},
-		Directory: directory{Accounts: accounts},
-		Rule:      rule.New(rule.Config{URL: "http://rule.example", HTTP: &http.Client{Transport: direct{server}}, Now: clock, Pause: -1}),
+		Directory: directory{Accounts: accounts, rule: rule.New(rule.Config{URL: "http://rule.example", HTTP: &http.Client{Transport: direct{server}}, Now: clock, Pause: -1})},
 	}, server
 }
 
@@ -106,7 +138,7 @@ func TestWork(t *testing.T) {
 	}
 
 	w, _ := newWorker(t)
-	w.Directory = directory{w.Directory.(directory).Accounts, errors.New("KMS is down")}
+	w.Directory = directory{w.Directory.(directory).Accounts, nil, errors.New("KMS is down")}
 	if done, err := w.Work(t.Context(), `{"account":"a","order":`+sale+`}`, "attempt-1"); fault.KindOf(err) != fault.Internal || err == nil || done.ID != 900001 {
 		t.Errorf("a key that cannot be opened: order %d, %v", done.ID, err)
 	}

@@ -163,7 +163,9 @@ type Session struct {
 	redact  *strings.Replacer
 	onBlock func(ctx context.Context, until time.Time)
 
-	calls atomic.Int64
+	calls    atomic.Int64
+	accepted atomic.Bool
+	verdict  func(ctx context.Context, accepted bool)
 	*limits
 }
 
@@ -243,6 +245,7 @@ func (s *Session) do(ctx context.Context, c call) error {
 			return &fault.Error{Kind: fault.Busy, RetryAt: until, Err: &Error{What: what, Text: "not sent: Rule's block is not over", Uncertain: uncertain, ours: true}}
 		}
 		err := s.once(ctx, c, what, body)
+		s.judge(ctx, err)
 		if err == nil {
 			return nil
 		}

@@ -34,6 +34,8 @@ type Order struct {
 	ID       int64
 	CreditID int64 // the order that this one gives back, 0 if none
 	Date     time.Time
+	// Undated is set where Date stands in for one that the order does not say.
+	Undated bool
 	// State, PaymentState and Type are -999 where the order does not say.
 	State, PaymentState, Type int
 	Currency                  string

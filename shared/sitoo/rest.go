@@ -48,6 +48,8 @@ type RESTConfig struct {
 	// ones too. For local use: with it, whoever enters credentials can make
 	// this process call any address that it reaches.
 	AllowAnyHost bool
+	// Hosts are allowed beside Sitoo's known ones, in small letters.
+	Hosts []string
 }
 
 // REST reads shops through Sitoo's REST API v2. It holds what all accounts
@@ -63,7 +65,7 @@ type REST struct {
 	pause    time.Duration
 	patience time.Duration
 	jitter   func() float64
-	anyHost  bool
+	hosts    Hosts
 
 	mu    sync.Mutex
 	gates map[string]*gate
@@ -98,7 +100,7 @@ func NewREST(c RESTConfig) *REST {
 		c.Jitter = rand.Float64
 	}
 	return &REST{
-		http: web, now: c.Now, jitter: c.Jitter, anyHost: c.AllowAnyHost,
+		http: web, now: c.Now, jitter: c.Jitter, hosts: Hosts{Any: c.AllowAnyHost, More: c.Hosts},
 		pause: cmp.Or(c.Pause, defaultRESTPause), patience: cmp.Or(c.Patience, defaultRESTPatience),
 		gates: map[string]*gate{},
 	}
@@ -136,7 +138,7 @@ type Shop struct {
 // Shop returns the shop that credentials are for. Credentials that cannot be
 // right (see Credentials.Check) make every call fail with what is wrong.
 func (c *REST) Shop(creds Credentials) *Shop {
-	checked, err := creds.Check(c.anyHost)
+	checked, err := c.Check(creds)
 	if err != nil {
 		return &Shop{c: c, wrong: err}
 	}
@@ -149,6 +151,9 @@ func (c *REST) Shop(creds Credentials) *Shop {
 		},
 	}
 }
+
+// Check returns credentials as they are used, see Credentials.Check.
+func (c *REST) Check(creds Credentials) (Credentials, error) { return creds.Check(c.hosts) }
 
 func (c *REST) gateOf(account string) *gate {
 	c.mu.Lock()

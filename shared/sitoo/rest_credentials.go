@@ -12,6 +12,7 @@ import (
 	"net/netip"
 	"net/url"
 	"regexp"
+	"slices"
 	"strings"
 	"syscall"
 	"time"
@@ -45,9 +46,10 @@ func (c Credentials) LogValue() slog.Value { return slog.StringValue(c.String())
 
 var (
 	accountID = regexp.MustCompile(`^[A-Za-z0-9][A-Za-z0-9_-]{0,39}$`)
-	// sitooHost is a host of Sitoo's: the contract has seen api.mysitoo.com,
-	// api-sandbox.mysitoo.com, api130.mysitoo.com and others, and no list.
-	sitooHost = regexp.MustCompile(`^([a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?\.){1,3}mysitoo\.com$`)
+	// sitooHost is a host of Sitoo's REST API: the contract has seen api.mysitoo.com,
+	// api-sandbox.mysitoo.com, and api130.mysitoo.com with other numbers. Other names
+	// below mysitoo.com are shops' own.
+	sitooHost = regexp.MustCompile(`^api(-sandbox|[0-9]{1,6})?\.mysitoo\.com$`)
 	// printable is a text without blanks that fits in a header's Basic pair.
 	printable = regexp.MustCompile(`^[!-~\p{L}\p{N}\p{P}\p{S}]+$`)
 )
@@ -56,11 +58,10 @@ const expectedBaseURL = "something like https://api.mysitoo.com/v2/accounts/9000
 
 // CheckBaseURL returns a base URL as it is used: "https://" and the host, and
 // "/v2/accounts/" and the account if the URL has them. It is an error, fault.Invalid
-// with the member baseurl, if the URL is not https, not at one of Sitoo's hosts
-// (below mysitoo.com) or has anything else in it, such as a user, a port but 443,
-// a query or another path. anyHost, for local use, allows any host and port, and
-// http. Nothing of a refused URL is in the error: it may hold a password.
-func CheckBaseURL(raw string, anyHost bool) (string, error) {
+// with the member baseurl, if the URL is not https, not at one of the hosts or has
+// anything else in it, such as a user, a port but 443, a query or another path.
+// Nothing of a refused URL is in the error: it may hold a password.
+func CheckBaseURL(raw string, hosts Hosts) (string, error) {
 	refuse := func(why string) (string, error) { return "", fault.Bad("baseurl", "%s, %s", why, expectedBaseURL) }
 	raw = strings.TrimSpace(raw)
 	if raw == "" {
@@ -73,7 +74,7 @@ func CheckBaseURL(raw string, anyHost bool) (string, error) {
 	switch {
 	case err != nil || u.Opaque != "":
 		return refuse("is not a URL")
-	case u.Scheme != "https" && !(anyHost && u.Scheme == "http"):
+	case u.Scheme != "https" && !(hosts.Any && u.Scheme == "http"):
 		return refuse("does not begin with https://")
 	case u.User != nil:
 		return refuse("has a user in it")
@@ -82,13 +83,13 @@ func CheckBaseURL(raw string, anyHost bool) (string, error) {
 	}
 	host, port := strings.ToLower(u.Hostname()), u.Port()
 	switch {
-	case anyHost && host != "":
+	case hosts.Any && host != "":
 		if _, err := netip.ParseAddr(host); err != nil && !hostName.MatchString(host) {
 			return refuse("has no host")
 		}
 		host = strings.ToLower(u.Host)
-	case !sitooHost.MatchString(host):
-		return refuse("is not at one of Sitoo's hosts, which end in .mysitoo.com")
+	case !hosts.allow(host):
+		return refuse("is not at one of Sitoo's hosts, such as api.mysitoo.com, api-sandbox.mysitoo.com or api140.mysitoo.com")
 	case port != "" && port != "443" || strings.HasSuffix(u.Host, ":"):
 		return refuse("has a port in it")
 	}
@@ -102,6 +103,17 @@ func CheckBaseURL(raw string, anyHost bool) (string, error) {
 	return u.Scheme + "://" + host, nil
 }
 
+// Hosts says where credentials may be sent: to Sitoo's known hosts, to More, which
+// an operator has listed, or, for local use, to any host and port, over http too.
+type Hosts struct {
+	Any  bool
+	More []string
+}
+
+func (h Hosts) allow(host string) bool {
+	return sitooHost.MatchString(host) || slices.Contains(h.More, host)
+}
+
 // hostName is a name that can stand in a URL.
 var hostName = regexp.MustCompile(`^[a-z0-9]([a-z0-9._-]{0,251}[a-z0-9])?$`)
 
@@ -109,9 +121,9 @@ var hostName = regexp.MustCompile(`^[a-z0-9]([a-z0-9._-]{0,251}[a-z0-9])?$`)
 // and BaseURL has the account, which AccountID need not repeat. The error is
 // fault.Invalid with the member baseurl, accountid, site, apiid or password. It
 // asks nobody: whether Sitoo accepts them, Shop.Check says.
-func (c Credentials) Check(anyHost bool) (Credentials, error) {
+func (c Credentials) Check(hosts Hosts) (Credentials, error) {
 	c.AccountID, c.APIID, c.Password = strings.TrimSpace(c.AccountID), strings.TrimSpace(c.APIID), strings.TrimSpace(c.Password)
-	base, err := CheckBaseURL(c.BaseURL, anyHost)
+	base, err := CheckBaseURL(c.BaseURL, hosts)
 	if err != nil {
 		return Credentials{}, err
 	}

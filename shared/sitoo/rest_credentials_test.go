@@ -27,7 +27,9 @@ func TestCheckBaseURL(t *testing.T) {
 		{"https://api.mysitoo.com/", "https://api.mysitoo.com", "="},
 		{"https://api.mysitoo.com/v2", "https://api.mysitoo.com", "="},
 		{"https://api.mysitoo.com/v2/accounts/", "https://api.mysitoo.com", "="},
-		{"https://a.b.mysitoo.com", "https://a.b.mysitoo.com", "="},
+		{"https://a.b.mysitoo.com", "", "https://a.b.mysitoo.com"},
+		{"https://api140.mysitoo.com", "https://api140.mysitoo.com", "="},
+		{"https://api-sandbox.mysitoo.com", "https://api-sandbox.mysitoo.com", "="},
 		{"HTTPS://api.mysitoo.com", "https://api.mysitoo.com", "="},
 		{"https://api.mysitoo.com:443/v2", "https://api.mysitoo.com", "https://api.mysitoo.com:443"},
 
@@ -82,7 +84,7 @@ func TestCheckBaseURL(t *testing.T) {
 			tt.anyWanted = tt.want
 		}
 		for anyHost, want := range map[bool]string{false: tt.want, true: tt.anyWanted} {
-			got, err := sitoo.CheckBaseURL(tt.raw, anyHost)
+			got, err := sitoo.CheckBaseURL(tt.raw, sitoo.Hosts{Any: anyHost})
 			if got != want || (err == nil) != (want != "") {
 				t.Errorf("%q, any host %v: %q, %v, want %q", tt.raw, anyHost, got, err, want)
 			}
@@ -121,7 +123,7 @@ func TestCredentialsCheck(t *testing.T) {
 		"a password with a control byte": {with(func(c *sitoo.Credentials) { c.Password = "a\x00b" }), "password"},
 		"a password without end":         {with(func(c *sitoo.Credentials) { c.Password = strings.Repeat("a", 501) }), "password"},
 	} {
-		got, err := tt.in.Check(false)
+		got, err := tt.in.Check(sitoo.Hosts{})
 		if tt.member == "" {
 			if err != nil || got != demo {
 				t.Errorf("%s: %v, %v, want %v", name, got, err, demo)
@@ -189,7 +191,7 @@ func FuzzCheckBaseURL(f *testing.F) {
 		f.Add(seed)
 	}
 	f.Fuzz(func(t *testing.T, raw string) {
-		got, err := sitoo.CheckBaseURL(raw, false)
+		got, err := sitoo.CheckBaseURL(raw, sitoo.Hosts{})
 		if err != nil {
 			if fault.KindOf(err) != fault.Invalid || len(raw) > 40 && strings.Contains(err.Error(), raw) {
 				t.Errorf("%q: %v", raw, err)
@@ -203,7 +205,7 @@ func FuzzCheckBaseURL(f *testing.F) {
 		if _, err := netip.ParseAddr(u.Hostname()); err == nil || net.ParseIP(u.Hostname()) != nil {
 			t.Errorf("%q is an address", got)
 		}
-		if again, err := sitoo.CheckBaseURL(got, false); err != nil || again != got {
+		if again, err := sitoo.CheckBaseURL(got, sitoo.Hosts{}); err != nil || again != got {
 			t.Errorf("%q checked again is %q, %v", got, again, err)
 		}
 	})

@@ -16,16 +16,16 @@ import (
 func (e *Edge) BackfillList(d *history.Desk) lambda.Handler {
 	return e.handler("backfill-list", option{}, func(ctx context.Context, r *Request) (any, error) {
 		if id := r.Path["backfillid"]; id != "" {
-			return d.Status(ctx, r.Account.ID, id)
+			return d.Status(ctx, r.Account.Scope(), id)
 		}
-		return d.List(ctx, r.Account.ID)
+		return d.List(ctx, r.Account.Scope())
 	})
 }
 
 // BackfillControl answers POST /backfills/{backfillid}/pause, /resume and
 // /cancel with the backfill as it is then. Each may be repeated.
 func (e *Edge) BackfillControl(d *history.Desk) lambda.Handler {
-	return e.handler("backfill-control", option{}, func(ctx context.Context, r *Request) (any, error) {
+	return e.handler("backfill-control", option{fresh: true}, func(ctx context.Context, r *Request) (any, error) {
 		do := map[string]func(ctx context.Context, account, id string) (history.Status, error){
 			"pause": d.Pause, "resume": d.Resume, "cancel": d.Cancel,
 		}[r.Action]
@@ -33,7 +33,7 @@ func (e *Edge) BackfillControl(d *history.Desk) lambda.Handler {
 			return nil, fault.New(fault.NotFound, "A backfill can be paused, resumed and cancelled.")
 		}
 		r.Note("action", r.Action)
-		return do(ctx, r.Account.ID, r.Path["backfillid"])
+		return do(ctx, r.Account.Scope(), r.Path["backfillid"])
 	})
 }
 

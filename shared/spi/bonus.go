@@ -20,6 +20,7 @@ import (
 	"sitoo-rule/shared/bonus"
 	"sitoo-rule/shared/customer"
 	"sitoo-rule/shared/fault"
+	"sitoo-rule/shared/order"
 	"sitoo-rule/shared/rule"
 	"sitoo-rule/shared/sitoo"
 )
@@ -45,7 +46,7 @@ func (e *Edge) BonusRestore(b *bonus.Service) lambda.Handler {
 type operation func(ctx context.Context, r *rule.Session, k bonus.Key, in bonus.Request, request string) (bonus.Answer, error)
 
 func (e *Edge) redemption(name string, do operation) lambda.Handler {
-	return e.handler(name, option{body: maxRedemption, check: sitoo.CheckOptional}, func(ctx context.Context, r *Request) (any, error) {
+	return e.handler(name, option{body: maxRedemption, check: sitoo.CheckOptional, first: true}, func(ctx context.Context, r *Request) (any, error) {
 		id, err := contactID(r)
 		if err != nil {
 			return nil, err
@@ -54,9 +55,9 @@ func (e *Edge) redemption(name string, do operation) lambda.Handler {
 		if err != nil {
 			return nil, err
 		}
-		if order := strings.TrimSpace(r.Query["orderid"]); order != "" && in.OrderID == "" {
+		if named := strings.TrimSpace(r.Query["orderid"]); named != "" && in.OrderID == "" {
 			// A DELETE's body does not survive every proxy.
-			body, err := json.Marshal(map[string]string{"orderid": order})
+			body, err := json.Marshal(map[string]string{"orderid": named})
 			if err != nil {
 				return nil, err
 			}
@@ -64,7 +65,7 @@ func (e *Edge) redemption(name string, do operation) lambda.Handler {
 				return nil, err
 			}
 		}
-		req := bonus.Request{Kind: bonus.Check, ID: pathID(r.Path["bonuscheckid"]), Order: in.OrderID, Date: in.Date, Remaining: in.Remaining}
+		req := bonus.Request{Kind: bonus.Check, ID: pathID(r.Path["bonuscheckid"]), Order: order.Ref(r.Account.Label, in.OrderID), Date: in.Date, Remaining: in.Remaining}
 		if promotion, ok := r.Path["promotionid"]; ok {
 			req.Kind, req.ID = bonus.Promotion, pathID(promotion)
 		}
@@ -105,7 +106,7 @@ func redeemed(r bonus.Request, a bonus.Answer) any {
 // and the answer, 200, says what it would hand out.
 func (e *Edge) BonusImport(read Sheets, phones customer.Phones, i *bonus.Importer) lambda.Handler {
 	anything := func([]byte) error { return nil }
-	return e.handler("bonuscheck-import", option{body: maxForm, check: anything, status: http.StatusAccepted, budget: importBudget}, func(ctx context.Context, r *Request) (any, error) {
+	return e.handler("bonuscheck-import", option{body: maxForm, check: anything, status: http.StatusAccepted, budget: importBudget, fresh: true}, func(ctx context.Context, r *Request) (any, error) {
 		preview, err := dryrun(r)
 		if err != nil {
 			return nil, err

@@ -4,7 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
-	"fmt"
+	"net/http"
 	"strconv"
 	"strings"
 	"time"
@@ -22,9 +22,12 @@ const maxCredentials = 16 << 10
 // Entered tells a merchant about the credentials for Sitoo, without the API id
 // and the password: those are never shown again.
 type Entered struct {
-	// Status is kept, or renewed if the shop was known by another API key, whose
-	// account it goes on with; only in the answer to entering them.
-	Status    string `json:"status,omitempty"`
+	// Status is kept; only in the answer to entering them.
+	Status string `json:"status,omitempty"`
+	// Account is the account's number in Rule, which support asks for, and Label the
+	// shop's in it, "" for none.
+	Account   string `json:"account"`
+	Label     string `json:"label,omitempty"`
 	Entered   bool   `json:"entered"`
 	BaseURL   string `json:"baseurl,omitempty"`
 	AccountID string `json:"accountid,omitempty"`
@@ -39,25 +42,36 @@ type Entered struct {
 	Message   string    `json:"message,omitempty"`
 }
 
-func entered(at *account.SitooAccess) Entered {
+func entered(a account.Account) Entered {
+	at := a.Sitoo
 	if at == nil {
-		return Entered{}
+		return Entered{Account: a.ID, Label: a.Label}
 	}
-	return Entered{Entered: true, BaseURL: at.BaseURL, AccountID: at.AccountID, Site: at.Site, Since: at.Since, LastUsed: at.Used}
+	return Entered{Account: a.ID, Label: a.Label, Entered: true, BaseURL: at.BaseURL, AccountID: at.AccountID, Site: at.Site, Since: at.Since, LastUsed: at.Used}
 }
 
 // CredentialsPut answers PUT /credentials: the shop's credentials for Sitoo's
 // REST API, which Sitoo is asked about before they are kept, in place of earlier
-// ones. Wrong ones are 400 with what Sitoo answered, and nothing changes. Entered
-// with a new API key, they give that key to the account that the shop has.
+// ones. Wrong ones are 400 with what Sitoo answered, and nothing changes; after three
+// of them there is a pause. A shop of another account is 409.
 func (e *Edge) CredentialsPut(rest *sitoo.REST) lambda.Handler {
-	return e.handler("credentials-put", option{body: maxCredentials}, func(ctx context.Context, r *Request) (any, error) {
+	return e.handler("credentials-put", option{body: maxCredentials, fresh: true, conflict: http.StatusConflict}, func(ctx context.Context, r *Request) (any, error) {
 		creds, err := credentials(r.Body)
 		if err != nil {
 			return nil, err
 		}
+		if creds, err = rest.Check(creds); err != nil {
+			return nil, wrongCredentials(err)
+		}
 		shop := rest.Shop(creds)
+		right, err := e.Accounts.Attempt(ctx, r.Account, creds.AccountID)
+		if err != nil {
+			return nil, err
+		}
 		info, err := shop.Check(ctx)
+		if !refusedBySitoo(err) {
+			right()
+		}
 		r.Note("sitoo_requests", shop.Calls())
 		if err != nil {
 			if re, ok := errors.AsType[*sitoo.RESTError](err); ok {
@@ -65,37 +79,25 @@ func (e *Edge) CredentialsPut(rest *sitoo.REST) lambda.Handler {
 			}
 			return nil, wrongCredentials(err)
 		}
-		// The shop has checked them more strictly: this is only how they are
-		// written.
-		if creds, err = creds.Check(true); err != nil {
-			return nil, fmt.Errorf("read credentials: %w", err)
-		}
-		// The account may have been found by a key that is no good any more.
-		if err := r.Rule.Verify(ctx); err != nil {
-			switch fault.KindOf(err) {
-			case fault.Unauthorized, fault.Busy, fault.Unavailable, fault.Internal:
-			default: // whatever it is that Rule does not like, it is not the caller's
-				err = &fault.Error{Kind: fault.Unavailable, Err: err}
-			}
-			return nil, fmt.Errorf("ask Rule about the key: %w", err)
-		}
-		kept, renewed, err := e.Accounts.Enter(ctx, r.Account, r.token, account.SitooAccess{BaseURL: creds.BaseURL, AccountID: creds.AccountID, Site: creds.Site}, creds.APIID, creds.Password)
+		kept, err := e.Accounts.Enter(ctx, r.Account, account.SitooAccess{BaseURL: creds.BaseURL, AccountID: creds.AccountID, Site: creds.Site}, creds.APIID, creds.Password)
 		if err != nil {
 			return nil, err
 		}
-		r.Note("renewed", renewed, "from", r.Account.ID)
-		r.Account = kept
-		out := entered(kept.Sitoo)
+		out := entered(kept)
 		out.SiteURL, out.LastOrder = info.URL, &info.LastOrder
 		if info.Orders >= 0 {
 			out.Orders = &info.Orders
 		}
 		out.Status, out.Message = "kept", "Sitoo accepts the credentials, and they are kept."
-		if renewed {
-			out.Status, out.Message = "renewed", "Sitoo accepts the credentials, and they are kept. This API key has taken the place of the shop's earlier one."
-		}
 		return out, nil
 	})
+}
+
+// refusedBySitoo reports whether Sitoo has said that credentials are wrong: what was
+// not tried there is no guess.
+func refusedBySitoo(err error) bool {
+	re, ok := errors.AsType[*sitoo.RESTError](err)
+	return ok && re.Status >= 400 && re.Status < 500 && re.Status != http.StatusTooManyRequests
 }
 
 // wrongCredentials is the error of a check: what Sitoo refuses is the caller's
@@ -117,19 +119,19 @@ func wrongCredentials(err error) error {
 // and when they were last used.
 func (e *Edge) CredentialsGet() lambda.Handler {
 	return e.handler("credentials-get", option{}, func(_ context.Context, r *Request) (any, error) {
-		return entered(r.Account.Sitoo), nil
+		return entered(r.Account), nil
 	})
 }
 
 // CredentialsDelete answers DELETE /credentials: there are none any more. It may
-// be repeated. It does not ask Rule: a merchant whose key is gone can still take
-// the credentials back.
+// be repeated.
 func (e *Edge) CredentialsDelete() lambda.Handler {
-	return e.handler("credentials-delete", option{}, func(ctx context.Context, r *Request) (any, error) {
+	return e.handler("credentials-delete", option{fresh: true}, func(ctx context.Context, r *Request) (any, error) {
 		if err := e.Accounts.Leave(ctx, r.Account); err != nil {
 			return nil, err
 		}
-		return Entered{}, nil
+		r.Account.Sitoo = nil
+		return entered(r.Account), nil
 	})
 }
 

@@ -12,23 +12,16 @@ import (
 	"testing/synctest"
 	"time"
 
-	"github.com/google/go-cmp/cmp"
-
 	"sitoo-rule/local/fakesitoo"
 	"sitoo-rule/local/memory"
-	"sitoo-rule/shared/account"
 	"sitoo-rule/shared/fault"
-	"sitoo-rule/shared/order"
-	"sitoo-rule/shared/rule"
 	"sitoo-rule/shared/sitoo"
 	"sitoo-rule/shared/spi"
-	"sitoo-rule/shared/worker"
 )
 
 const (
-	renewedKey = "demo-key-renewed"
-	apiID      = "90001-42"
-	baseURL    = "https://api.mysitoo.com/v2/accounts/90001"
+	apiID   = "90001-42"
+	baseURL = "https://api.mysitoo.com/v2/accounts/90001"
 )
 
 // secrets are what no answer and no log line may hold.
@@ -105,8 +98,8 @@ func members(changes map[string]any) string {
 }
 
 const (
-	none = `{"entered":false}`
-	kept = `{"entered":true,"baseurl":"` + baseURL + `","accountid":"90001","site":1,"since":"2026-03-02T09:00:00Z"}`
+	none = `{"account":"42","entered":false}`
+	kept = `{"account":"42","entered":true,"baseurl":"` + baseURL + `","accountid":"90001","site":1,"since":"2026-03-02T09:00:00Z"}`
 )
 
 func TestCredentials(t *testing.T) {
@@ -120,7 +113,7 @@ func TestCredentials(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	want := fmt.Sprintf(`{"status":"kept","entered":true,"baseurl":"%s","accountid":"90001","site":1,"siteurl":"https://shop.example.com/","orders":%d,"lastorder":%d,`+
+	want := fmt.Sprintf(`{"status":"kept","account":"42","entered":true,"baseurl":"%s","accountid":"90001","site":1,"siteurl":"https://shop.example.com/","orders":%d,"lastorder":%d,`+
 		`"since":"2026-03-02T09:00:00Z","message":"Sitoo accepts the credentials, and they are kept."}`, baseURL, info.Orders, info.LastOrder)
 	for range 2 { // it may be repeated
 		if out := r.call("PUT", key, members(nil)); out.StatusCode != 200 || out.Body != want {
@@ -131,12 +124,12 @@ func TestCredentials(t *testing.T) {
 		}
 	}
 	line := r.logs.line(t, "done")
-	if line["operation"] != "credentials-get" || line["account"] != account.ID(key) {
+	if line["operation"] != "credentials-get" || line["account"] != "42" {
 		t.Errorf("log %v", line)
 	}
 
 	// The connector reads the shop with them, and GET says when it last did.
-	a, err := r.Accounts.Get(t.Context(), account.ID(key))
+	a, err := r.Accounts.Get(t.Context(), "42")
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -217,7 +210,7 @@ func TestCredentialsRefused(t *testing.T) {
 		"a proxy's page":        {body: members(nil), arrange: sitooSays(fakesitoo.Fault{Kind: fakesitoo.Garbage}), status: 503, message: "did not answer as expected"},
 		"its orders are closed": {body: members(nil), arrange: sitooSays(fakesitoo.Fault{Status: 403, Match: func(r *http.Request) bool { return strings.Contains(r.URL.Path, "orders") }}), status: 400, message: "status 403"},
 
-		"not one of Sitoo's hosts": {body: members(map[string]any{"baseurl": "https://api.example.com/v2/accounts/90001"}), status: 400, member: "baseurl", message: ".mysitoo.com", unasked: true},
+		"not one of Sitoo's hosts": {body: members(map[string]any{"baseurl": "https://api.example.com/v2/accounts/90001"}), status: 400, member: "baseurl", message: "api.mysitoo.com", unasked: true},
 		"an address inside":        {body: members(map[string]any{"baseurl": "http://169.254.169.254/v2/accounts/90001"}), status: 400, member: "baseurl", unasked: true},
 		"an address, https":        {body: members(map[string]any{"baseurl": "https://169.254.169.254/"}), status: 400, member: "baseurl", unasked: true},
 		"a name like Sitoo's":      {body: members(map[string]any{"baseurl": "https://api.mysitoo.com.example.com"}), status: 400, member: "baseurl", unasked: true},
@@ -241,10 +234,10 @@ func TestCredentialsRefused(t *testing.T) {
 		"a list":                   {body: "[" + members(nil) + "]", status: 400, unasked: true},
 		"far too long":             {body: members(map[string]any{"password": strings.Repeat("x", 20_000)}), status: 413, unasked: true},
 
-		"Rule refuses the key":   {body: members(nil), arrange: func(r *shopRig) { r.rig.rule.RevokeKey(key) }, status: 401, message: "Rule"},
-		"Rule blocks":            {body: members(nil), arrange: func(r *shopRig) { r.rig.rule.BlockFor(key, 10*time.Minute) }, status: 503},
+		"Rule refuses the key":   {body: members(nil), arrange: func(r *shopRig) { r.rig.rule.RevokeKey(key) }, status: 401, message: "Rule", unasked: true},
+		"Rule blocks":            {body: members(nil), arrange: func(r *shopRig) { r.rig.rule.BlockFor(key, 10*time.Minute) }, status: 503, unasked: true},
 		"the store does not":     {body: members(nil), arrange: func(r *shopRig) { r.failing("SetSitoo") }, status: 503},
-		"the shop is not noted":  {body: members(nil), arrange: func(r *shopRig) { r.failing("ClaimShop") }, status: 503},
+		"the shop is not noted":  {body: members(nil), arrange: func(r *shopRig) { r.failing("Claim") }, status: 503},
 		"there is another panic": {body: members(nil), arrange: func(r *shopRig) { r.rest = nil }, status: 503, unasked: true},
 	} {
 		for _, before := range []string{none, kept} {
@@ -273,7 +266,7 @@ func TestCredentialsRefused(t *testing.T) {
 				if tt.unasked != (r.asked.Load() == 0) {
 					t.Errorf("Sitoo was asked %d times", r.asked.Load())
 				}
-				a, err := r.Accounts.Get(t.Context(), account.ID(key))
+				a, err := r.Accounts.Get(t.Context(), "42")
 				if err != nil || (a.Sitoo != nil) != (before == kept) {
 					t.Errorf("%+v, %v; want it as it was before", a.Sitoo, err)
 				}
@@ -313,204 +306,220 @@ func TestCredentialsDeadline(t *testing.T) {
 	})
 }
 
-// sameAccount lets the renewed key reach the account in Rule that the first key
-// reaches, as Rule does, and refuses those that the merchant has removed.
-type sameAccount struct {
-	next    http.RoundTripper
-	removed map[string]bool
-}
+// A second shop in Rule, which has Sitoo's credentials, too.
+const (
+	strangersKey  = "a-strangers-key"
+	strangersNone = `{"account":"43","entered":false}`
+)
 
-func (s *sameAccount) RoundTrip(r *http.Request) (*http.Response, error) {
-	r = r.Clone(r.Context())
-	token := strings.TrimPrefix(r.Header.Get("Authorization"), "Bearer ")
-	switch {
-	case s.removed[token]:
-		r.Header.Set("Authorization", "Bearer removed")
-	case token == renewedKey:
-		r.Header.Set("Authorization", "Bearer "+key)
-	}
-	return s.next.RoundTrip(r)
-}
-
-// A shop that renews its API key keeps its account, with everything in it.
-func TestCredentialsRenewedKey(t *testing.T) {
+// Sitoo's credentials prove nothing about another account in Rule: whoever has
+// them, an integrator for one, does not get the shop.
+func TestCredentialsOfAnothersShop(t *testing.T) {
 	t.Parallel()
 	r := newShopRig(t)
-	web := &sameAccount{next: direct{r.rig.rule}, removed: map[string]bool{}}
-	client := rule.New(rule.Config{URL: "http://rule.example", HTTP: &http.Client{Transport: web}, Now: func() time.Time { return now }, Pause: -1})
-	r.Rule = client
-	r.Accounts.Verify = func(ctx context.Context, key string) error { return client.Session(key, time.Time{}, nil).Verify(ctx) }
-
-	r.bonus.Syncs = sender(func(context.Context, worker.Message) error { return nil })
-
-	var ledger memory.Ledger
-	var queued []string
-	queue := sender(func(_ context.Context, m worker.Message) error { queued = append(queued, m.Group); return nil })
-	sell := func(key string, id int) int {
+	r.rig.rule.AddKey(strangersKey)
+	put := func(key string, changes map[string]any, status int, says string) {
 		t.Helper()
-		in := post(fmt.Sprintf(`{"orderid":%d,"email":"kund.fyra@example.com"}`, id))
-		in.Headers["Authorization"] = "Bearer " + key
-		return invoke(t, r.OrderReceive(queue, &ledger), in).StatusCode
+		if out := r.call("PUT", key, members(changes)); out.StatusCode != status || !strings.Contains(out.Body, says) {
+			t.Errorf("PUT with %s: %d %s, want %d %s", key, out.StatusCode, out.Body, status, says)
+		}
 	}
-	redeem := func(key, orderID string) response {
+	put(key, nil, 200, `"status":"kept"`)
+	put(strangersKey, nil, 409, `"conflict"`)
+	if line := r.logs.line(t, "a shop was entered that is another account's"); line["account"] != "43" || line["owner"] != "42" || line["level"] != "WARN" {
+		t.Errorf("log %v", line)
+	}
+	if got := r.entered(strangersKey); got != strangersNone {
+		t.Errorf("the stranger has %s", got)
+	}
+	if got := r.entered(key); got != kept {
+		t.Errorf("the shop has %s", got)
+	}
+	// The shop lets go of it.
+	if out := r.call("DELETE", key, ""); out.StatusCode != 200 {
+		t.Errorf("DELETE: %d %s", out.StatusCode, out.Body)
+	}
+	put(strangersKey, nil, 200, `"status":"kept"`)
+	put(key, nil, 409, `"conflict"`)
+	// An operator puts the stranger out, for good.
+	released, err := r.Accounts.ReleaseShop(t.Context(), "90001")
+	if err != nil || len(released) != 1 || released[0].Scope != "43" {
+		t.Errorf("ReleaseShop = %+v, %v", released, err)
+	}
+	if got := r.entered(strangersKey); got != strangersNone {
+		t.Errorf("the stranger still has %s", got)
+	}
+	put(strangersKey, nil, 409, `"conflict"`)
+	put(key, nil, 200, `"status":"kept"`)
+	put(strangersKey, nil, 409, `"conflict"`)
+	if released, err := r.Accounts.ReleaseShop(t.Context(), "4711"); err != nil || len(released) != 0 {
+		t.Errorf("ReleaseShop of none = %+v, %v", released, err)
+	}
+}
+
+// A shop whose account has no key left that Rule accepts, and that has delivered
+// nothing for a fortnight, can be another account's.
+func TestCredentialsOfAnAbandonedShop(t *testing.T) {
+	t.Parallel()
+	r := newShopRig(t)
+	at := now
+	r.Now = func() time.Time { return at }
+	r.Accounts.Now = r.Now
+	r.rig.rule.AddKey(strangersKey)
+	put := func(status int) {
 		t.Helper()
-		in := post(`{"orderid":"` + orderID + `"}`)
-		in.Headers["Authorization"] = "Bearer " + key
-		in.PathParameters = map[string]string{"contactid": "255934464", "bonuscheckid": "BC-2026-0001"}
-		return invoke(t, r.BonusRedeem(r.bonus), in)
+		if out := r.call("PUT", strangersKey, members(nil)); out.StatusCode != status {
+			t.Errorf("after %v: %d %s, want %d", at.Sub(now), out.StatusCode, out.Body, status)
+		}
 	}
-	old := account.ID(key)
 	if out := r.call("PUT", key, members(nil)); out.StatusCode != 200 {
 		t.Fatalf("PUT: %d %s", out.StatusCode, out.Body)
 	}
-	if got := sell(key, 1001); got != 200 {
-		t.Fatalf("an order: %d", got)
-	}
-	if out := redeem(key, "1001"); out.StatusCode != 200 {
-		t.Fatalf("redeem: %d %s", out.StatusCode, out.Body)
-	}
-
-	// Sitoo may have the new key before the connector knows whose it is.
-	if got := r.entered(renewedKey); got != none {
-		t.Errorf("the new key, before: %s", got)
-	}
-	// Wrong credentials give nothing away.
-	if out := r.call("PUT", renewedKey, members(map[string]any{"password": "wrong-password"})); out.StatusCode != 400 {
-		t.Errorf("PUT with a wrong password: %d %s", out.StatusCode, out.Body)
-	}
-	if a, err := r.Accounts.Get(t.Context(), account.ID(renewedKey)); err != nil || a.ID == old {
-		t.Errorf("account %s, %v; want the new key's own still", a.ID, err)
-	}
-	out := r.call("PUT", renewedKey, members(nil))
-	var answer spi.Entered
-	if err := json.Unmarshal([]byte(out.Body), &answer); err != nil || out.StatusCode != 200 || answer.Status != "renewed" || !strings.Contains(answer.Message, "taken the place") {
-		t.Fatalf("PUT with the new key: %d %s, %v", out.StatusCode, out.Body, err)
-	}
-	line := r.logs.line(t, "done")
-	if line["account"] != old || line["renewed"] != true || line["from"] != account.ID(renewedKey) {
-		t.Errorf("log %v, want the account and where it came from", line)
-	}
-	if strings.Contains(r.logs.String(), renewedKey) || strings.Contains(out.Body, renewedKey) {
-		t.Errorf("the key is shown: %s\n%s", out.Body, r.logs)
-	}
-
-	// The same account: its credentials, its orders, its bonus checks, and the
-	// new key for what works in the background.
-	if got := r.entered(renewedKey); got != kept {
-		t.Errorf("the new key, after: %s", got)
-	}
-	if got := sell(renewedKey, 1002); got != 200 || queued[len(queued)-1] != old {
-		t.Errorf("an order with the new key: %d, queued for %q", got, queued)
-	}
-	for _, id := range []int64{1001, 1002} {
-		if _, ok, err := ledger.Get(t.Context(), order.Key{Account: old, Order: id}); !ok || err != nil {
-			t.Errorf("order %d is not in the account's ledger: %v", id, err)
-		}
-	}
-	if out := redeem(renewedKey, "1002"); out.StatusCode != 400 {
-		t.Errorf("a bonus check that was used: %d %s, want 400", out.StatusCode, out.Body)
-	}
-	if out := redeem(renewedKey, "1001"); out.StatusCode != 200 {
-		t.Errorf("the same use again: %d %s, want its first answer", out.StatusCode, out.Body)
-	}
-	a, err := r.Accounts.Get(t.Context(), old)
+	v, err := r.Accounts.Present(t.Context(), key)
 	if err != nil {
 		t.Fatal(err)
 	}
-	if secret, err := r.Accounts.Key(t.Context(), a); err != nil || secret != renewedKey {
-		t.Errorf("the account's key is not the new one (%v)", err)
-	}
-
-	// The merchant removes the old key in Rule. It is refused, and only it; it
-	// cannot bring other credentials in, nor itself back.
-	web.removed[key] = true
-	if out := redeem(key, "1003"); out.StatusCode != 401 {
-		t.Errorf("the old key: %d %s, want 401", out.StatusCode, out.Body)
-	}
-	if out := r.call("PUT", key, members(nil)); out.StatusCode != 401 {
-		t.Errorf("PUT with the old key: %d %s, want 401", out.StatusCode, out.Body)
-	}
-	if got := sell(key, 1003); got != 200 || queued[len(queued)-1] != old {
-		t.Errorf("an order with the old key: %d, queued for %q; it must not be lost", got, queued)
-	}
-	if got := sell(renewedKey, 1004); got != 200 {
-		t.Errorf("an order with the new key: %d", got)
-	}
-	if out := redeem(renewedKey, "1001"); out.StatusCode != 200 {
-		t.Errorf("the new key, after the old one was refused: %d %s", out.StatusCode, out.Body)
-	}
-	again, err := r.Accounts.Get(t.Context(), old)
-	if diff := cmp.Diff(a, again); err != nil || diff != "" {
-		t.Errorf("the account has changed: %v (-want +got):\n%s", err, diff)
-	}
-	ids, err := r.Accounts.Accounts(t.Context(), "90001")
-	if diff := cmp.Diff([]string{old}, ids); err != nil || diff != "" {
-		t.Errorf("Accounts: %v (-want +got):\n%s", err, diff)
-	}
-}
-
-// A process that has not heard of the refusal yet: the key is asked about before
-// it takes another's place.
-func TestCredentialsRemovedKey(t *testing.T) {
-	t.Parallel()
-	r := newShopRig(t)
-	if out := r.call("PUT", key, members(nil)); out.StatusCode != 200 {
-		t.Fatalf("PUT: %d %s", out.StatusCode, out.Body)
-	}
-	r.rig.rule.AddKey(renewedKey)
-	if out := r.call("PUT", renewedKey, members(nil)); out.StatusCode != 200 {
-		t.Fatalf("PUT: %d %s", out.StatusCode, out.Body)
-	}
+	r.Accounts.Delivered(t.Context(), v)
+	at = at.Add(15 * 24 * time.Hour)
+	put(409) // Rule accepts its key, whatever is known of it here
 	r.rig.rule.RevokeKey(key)
-	if out := r.call("PUT", key, members(map[string]any{"site": 2})); out.StatusCode != 401 {
-		t.Errorf("PUT with a removed key: %d %s, want 401", out.StatusCode, out.Body)
+	if err := r.Accounts.Store.DeliveredKey(t.Context(), v.Key.ID, at.Add(-13*24*time.Hour)); err != nil {
+		t.Fatal(err)
 	}
-	a, err := r.Accounts.Get(t.Context(), account.ID(key))
-	if err != nil || a.Sitoo.Site != 1 {
-		t.Errorf("%+v, %v; want site 1 still", a.Sitoo, err)
-	}
-	if secret, err := r.Accounts.Key(t.Context(), a); err != nil || secret != renewedKey {
-		t.Errorf("the account's key is not the new one (%v)", err)
+	put(409)
+	at = at.Add(24 * time.Hour)
+	put(200)
+	a, err := r.Accounts.Get(t.Context(), "42")
+	if err != nil || a.Sitoo != nil {
+		t.Errorf("the first account still reads the shop: %+v, %v", a.Sitoo, err)
 	}
 }
 
-// The shop goes back to its first key: a later one that is removed does not lock
-// it out.
-func TestCredentialsBack(t *testing.T) {
+// The sandbox with the same number is another shop.
+func TestCredentialsOfTheSandbox(t *testing.T) {
 	t.Parallel()
 	r := newShopRig(t)
-	r.rig.rule.AddKey(renewedKey)
-	for _, step := range []struct{ key, want string }{{key, "kept"}, {renewedKey, "renewed"}, {key, "renewed"}, {key, "kept"}} {
-		out := r.call("PUT", step.key, members(nil))
-		if out.StatusCode != 200 || !strings.Contains(out.Body, `"status":"`+step.want+`"`) {
-			t.Fatalf("PUT: %d %s, want %s", out.StatusCode, out.Body, step.want)
+	r.rig.rule.AddKey(strangersKey)
+	sandbox := map[string]any{"baseurl": "https://api-sandbox.mysitoo.com/v2/accounts/90001"}
+	for key, changes := range map[string]map[string]any{key: nil, strangersKey: sandbox} {
+		if out := r.call("PUT", key, members(changes)); out.StatusCode != 200 {
+			t.Errorf("PUT: %d %s", out.StatusCode, out.Body)
 		}
 	}
-	r.rig.rule.RevokeKey(renewedKey)
-	if out := r.call("PUT", renewedKey, members(nil)); out.StatusCode != 401 {
-		t.Errorf("PUT with the removed key: %d %s, want 401", out.StatusCode, out.Body)
-	}
 	if got := r.entered(key); got != kept {
-		t.Errorf("with the first key: %s, want %s", got, kept)
+		t.Errorf("the shop has %s", got)
 	}
 }
 
-// A key that has a shop of its own is told so.
-func TestCredentialsAnothersShop(t *testing.T) {
+// Only Sitoo's API is asked: a name below mysitoo.com can be anybody's shop.
+func TestCredentialsForAnotherHost(t *testing.T) {
 	t.Parallel()
 	r := newShopRig(t)
-	r.rig.rule.AddKey(renewedKey)
-	for k, site := range map[string]int{key: 1, renewedKey: 2} {
-		if out := r.call("PUT", k, members(map[string]any{"site": site})); out.StatusCode != 200 {
+	for _, host := range []string{"example.mysitoo.com", "api.example.mysitoo.com", "apix.mysitoo.com", "api-sandbox2.mysitoo.com", "api.mysitoo.com.example.com", "api1234567.mysitoo.com"} {
+		out := r.call("PUT", key, members(map[string]any{"baseurl": "https://" + host + "/v2/accounts/90001"}))
+		if f := failure(t, out); out.StatusCode != 400 || f.Member != "baseurl" {
+			t.Errorf("%s: %d %s", host, out.StatusCode, out.Body)
+		}
+	}
+	if r.asked.Load() != 0 {
+		t.Errorf("%d requests to Sitoo", r.asked.Load())
+	}
+}
+
+// A label has a shop of its own. A shop that has orders under one label does not
+// come under another, where they would be brought over again.
+func TestCredentialsOfALabel(t *testing.T) {
+	t.Parallel()
+	r := newShopRig(t)
+	put := func(key string, site, status int, says string) {
+		t.Helper()
+		if out := r.call("PUT", key, members(map[string]any{"site": site})); out.StatusCode != status || !strings.Contains(out.Body, says) {
+			t.Errorf("PUT with %s: %d %s, want %d %s", key, out.StatusCode, out.Body, status, says)
+		}
+	}
+	put(key, 1, 200, "")
+	put(key+"/fi", 1, 200, "") // no order has come: it moves
+	if got := r.entered(key); got != none {
+		t.Errorf("without the label: %s", got)
+	}
+	if got := r.entered(key + "/FI"); got != strings.Replace(kept, `"42",`, `"42","label":"fi",`, 1) {
+		t.Errorf("with the label: %s", got)
+	}
+	v, err := r.Accounts.Present(t.Context(), key+"/fi")
+	if err != nil {
+		t.Fatal(err)
+	}
+	r.Accounts.Delivered(t.Context(), v)
+	put(key, 1, 409, "under the label fi")
+	if out := r.call("DELETE", key+"/fi", ""); out.StatusCode != 200 {
+		t.Errorf("DELETE: %d %s", out.StatusCode, out.Body)
+	}
+	put(key, 1, 409, "KEY/fi") // its orders are known there still
+	put(key+"/fi", 1, 200, "")
+}
+
+// Whoever guesses passwords has three tries, from one account in Rule and for one
+// in Sitoo.
+func TestCredentialsAreNoOracle(t *testing.T) {
+	t.Parallel()
+	r := newShopRig(t)
+	at := now
+	r.Now = func() time.Time { return at }
+	r.Accounts.Now = r.Now
+	r.rig.rule.AddKey(strangersKey)
+	wrong := map[string]any{"password": "wrong-password"}
+	put := func(key string, changes map[string]any, status int) response {
+		t.Helper()
+		out := r.call("PUT", key, members(changes))
+		if out.StatusCode != status {
+			t.Errorf("after %v: %d %s, want %d", at.Sub(now), out.StatusCode, out.Body, status)
+		}
+		return out
+	}
+	for range 5 { // what is right counts for nothing
+		put(key, nil, 200)
+	}
+	for range 4 {
+		put(strangersKey, wrong, 400)
+	}
+	asked := r.asked.Load()
+	if out := put(strangersKey, wrong, 503); out.Headers["Retry-After"] != "61" {
+		t.Errorf("headers %v", out.Headers)
+	}
+	put(key, nil, 503) // whoever it is
+	put(strangersKey, map[string]any{"baseurl": "https://api.mysitoo.com/v2/accounts/90002", "accountid": "90002"}, 503)
+	if r.asked.Load() != asked {
+		t.Error("Sitoo was asked during a pause")
+	}
+	at = at.Add(61 * time.Second)
+	put(strangersKey, wrong, 400)
+	at = at.Add(61 * time.Second)
+	put(strangersKey, wrong, 503) // two minutes now
+	at = at.Add(time.Minute)
+	put(key, nil, 200)
+}
+
+// What changes something for good asks Rule at that moment: a key that was removed
+// is refused, whatever is known of it.
+func TestCredentialsWithARemovedKey(t *testing.T) {
+	t.Parallel()
+	r := newShopRig(t)
+	put := func(status int) {
+		t.Helper()
+		if out := r.call("PUT", key, members(nil)); out.StatusCode != status {
 			t.Fatalf("PUT: %d %s", out.StatusCode, out.Body)
 		}
 	}
-	out := r.call("PUT", renewedKey, members(nil))
-	if f := failure(t, out); out.StatusCode != 400 || f.Error != "conflict" || !strings.Contains(f.Message, "site 2") {
-		t.Errorf("PUT: %d %s", out.StatusCode, out.Body)
+	put(200)
+	r.rig.rule.RevokeKey(key)
+	for _, method := range []string{"DELETE", "PUT", "DELETE"} {
+		if out := r.call(method, key, members(nil)); out.StatusCode != 401 {
+			t.Errorf("%s: %d %s, want 401", method, out.StatusCode, out.Body)
+		}
 	}
-	if got := r.entered(key); got != kept {
-		t.Errorf("the first shop: %s", got)
+	a, err := r.Accounts.Get(t.Context(), "42")
+	if err != nil || a.Sitoo == nil {
+		t.Errorf("%+v, %v; want the credentials still", a, err)
 	}
 }
 

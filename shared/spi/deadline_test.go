@@ -1,8 +1,11 @@
 package spi_test
 
 import (
+	"bytes"
 	"context"
+	"crypto/rand"
 	"encoding/json"
+	"fmt"
 	"io"
 	"net/http"
 	"strings"
@@ -14,6 +17,8 @@ import (
 
 	"sitoo-rule/local/memory"
 	"sitoo-rule/shared/account"
+	"sitoo-rule/shared/order"
+	"sitoo-rule/shared/parking"
 	"sitoo-rule/shared/rule"
 	"sitoo-rule/shared/worker"
 )
@@ -48,13 +53,12 @@ func TestDeadline(t *testing.T) {
 				r := newRig(t)
 				c.in.Headers = map[string]string{"Authorization": "Bearer " + key}
 				if name != "first" { // its account exists before Rule falls silent
-					if _, err := r.Accounts.Authorize(t.Context(), key); err != nil {
+					if _, err := r.Accounts.Present(t.Context(), key); err != nil {
 						t.Fatal(err)
 					}
 				}
 				client := rule.New(rule.Config{URL: "http://rule.example", HTTP: &http.Client{Transport: silent{}}})
-				r.Rule = client
-				r.Accounts.Verify = func(ctx context.Context, key string) error { return client.Session(key, time.Time{}, nil).Verify(ctx) }
+				r.Accounts.Rule = client
 				payload, err := json.Marshal(c.in)
 				if err != nil {
 					t.Fatal(err)
@@ -112,12 +116,12 @@ func TestDeadlineOfABlock(t *testing.T) {
 			t.Parallel()
 			synctest.Test(t, func(t *testing.T) {
 				r := newRig(t)
-				if _, err := r.Accounts.Authorize(t.Context(), key); err != nil {
+				if _, err := r.Accounts.Present(t.Context(), key); err != nil {
 					t.Fatal(err)
 				}
 				r.Accounts.Store = slowStore{r.Accounts.Store}
 				n := -1 // a search that has found nobody before sends one request after the other
-				r.Rule = rule.New(rule.Config{URL: "http://rule.example", Pause: -1, HTTP: &http.Client{Transport: roundTripper(func(q *http.Request) (*http.Response, error) {
+				r.Accounts.Rule = rule.New(rule.Config{URL: "http://rule.example", Pause: -1, HTTP: &http.Client{Transport: roundTripper(func(q *http.Request) (*http.Response, error) {
 					n++
 					return exchanges[n](q)
 				})}})
@@ -140,40 +144,63 @@ type roundTripper func(*http.Request) (*http.Response, error)
 func (f roundTripper) RoundTrip(r *http.Request) (*http.Response, error) { return f(r) }
 
 // An order is taken for an account whose key Rule refuses today, also where this
-// very process has just been told so: what it carries must not be lost.
+// very process has just been told so, and kept: what it carries must not be lost.
 func TestOrderOfARefusedKey(t *testing.T) {
 	t.Parallel()
 	r := newRig(t)
-	if _, err := r.Accounts.Authorize(t.Context(), key); err != nil {
+	at := now
+	r.Now = func() time.Time { return at }
+	r.Accounts.Now = r.Now
+	if _, err := r.Accounts.Present(t.Context(), key); err != nil {
 		t.Fatal(err)
 	}
 	r.rule.RevokeKey(key)
-	headers := map[string]string{"Authorization": "Bearer " + key}
-	status := func(h lambda.Handler, in request) int {
+	if got := invoke(t, r.ContactGet(r.customers, r.bonus), get("255934461", nil)); got.StatusCode != 401 {
+		t.Fatalf("status %d with a revoked key, want 401", got.StatusCode)
+	}
+	var sent []worker.Message
+	queue := sender(func(_ context.Context, m worker.Message) error { sent = append(sent, m); return nil })
+	ledger, kept := &memory.Ledger{}, &memory.Parked{}
+	lot := &parking.Lot{Store: kept, Accounts: r.Accounts.Store, Sealer: r.Accounts.Sealer, Watchers: queue, Now: r.Now, Log: r.Log, NewID: rand.Text}
+	sell := func(id int, status int) {
 		t.Helper()
-		payload, err := json.Marshal(in)
-		if err != nil {
-			t.Fatal(err)
+		in := post(fmt.Sprintf(`{"orderid":%d,"email":"kund.ett@example.com"}`, id))
+		if out := invoke(t, r.OrderReceive(queue, ledger, lot), in); out.StatusCode != status {
+			t.Errorf("after %v: %d %s, want %d", at.Sub(now), out.StatusCode, out.Body, status)
 		}
-		out, err := h.Invoke(t.Context(), payload)
-		var res response
-		if err == nil {
-			err = json.Unmarshal(out, &res)
+	}
+	sell(1, 200)
+	sell(2, 200)
+	list, err := kept.List(t.Context(), "42", "", 10)
+	if err != nil || len(list) != 2 || list[0].Order != 1 || list[0].Key != account.ID(key) {
+		t.Fatalf("parked %+v, %v", list, err)
+	}
+	if body, err := kept.Body(t.Context(), list[0]); err != nil || bytes.Contains(body, []byte("kund")) {
+		t.Errorf("what is kept is not sealed: %q, %v", body, err)
+	}
+	if body, err := lot.Open(t.Context(), list[0]); err != nil || !bytes.Contains(body, []byte("kund.ett")) {
+		t.Errorf("opened: %q, %v", body, err)
+	}
+	if len(sent) != 1 || !strings.HasPrefix(sent[0].Body, `{"account":"42","parked":true`) {
+		t.Errorf("queued %+v, want one message that looks after both", sent)
+	}
+	for id := int64(1); id <= 2; id++ {
+		if rec, ok, err := ledger.Get(t.Context(), order.Key{Account: "42", Order: id}); err != nil || !ok || rec.State != order.Waiting || rec.Reason != order.Refused {
+			t.Errorf("the ledger says %+v, %v", rec, err)
 		}
-		if err != nil {
-			t.Fatal(err)
-		}
-		return res.StatusCode
 	}
-	if got := status(r.ContactGet(r.customers, r.bonus), request{Headers: headers, PathParameters: map[string]string{"contactid": "255934461"}}); got != 401 {
-		t.Fatalf("status %d with a revoked key, want 401", got)
+	// No more than so many.
+	if ok, err := r.Accounts.Store.Park(t.Context(), "42", parking.MaxCount-2, 0, account.Parked{Count: parking.MaxCount, Bytes: parking.MaxBytes}); !ok || err != nil {
+		t.Fatal(err)
 	}
-	var sent int
-	queue := sender(func(context.Context, worker.Message) error { sent++; return nil })
-	got := status(r.OrderReceive(queue, &memory.Ledger{}), request{Headers: headers, Body: `{"orderid":1,"email":"kund.ett@example.com"}`})
-	if got != 200 || sent != 1 {
-		t.Errorf("status %d, %d orders queued; want 200 and 1", got, sent)
+	sell(3, 503)
+	if _, err := r.Accounts.Store.Park(t.Context(), "42", -5, 0, account.Parked{}); err != nil {
+		t.Fatal(err)
 	}
+	at = at.Add(14*24*time.Hour - time.Second)
+	sell(4, 200)
+	at = at.Add(time.Second)
+	sell(5, 401)
 }
 
 type sender func(context.Context, worker.Message) error

@@ -44,7 +44,6 @@ const (
 // Edge is what all operations share. It is safe for concurrent use.
 type Edge struct {
 	Accounts *account.Directory
-	Rule     *rule.Client
 	Log      *slog.Logger
 	Now      func() time.Time
 	// Budget is what one request may take but for a last note, 7 s if zero.
@@ -59,6 +58,7 @@ type Request struct {
 	Path    map[string]string
 	Query   map[string]string
 	Action  string // the last part of the route
+	Confirm string // the header X-Confirm
 	Body    []byte // passed the option's check if the operation takes a body
 	// ContentType and Disposition are the headers that describe a body, "" if
 	// the request has none.
@@ -70,7 +70,7 @@ type Request struct {
 
 	note   []any    // what the operation adds to its log line
 	counts []string // see Count
-	token  string   // the shop's API key
+	visit  *account.Visit
 }
 
 // Note adds to the operation's log line. Values are never personal.
@@ -83,9 +83,18 @@ type Operation func(ctx context.Context, r *Request) (any, error)
 type option struct {
 	body    int                // longest body, 0 for an operation without one
 	check   func([]byte) error // of the body, sitoo.Check if nil
-	durable bool               // what it takes must not be lost: see account.Directory.Accepted
-	status  int                // of an answer that is no error, 200 if zero
-	budget  time.Duration      // if no till waits, and more than the edge's is needed
+	durable bool               // what it takes must not be lost: it sees to a refused key itself
+	// fresh is for what changes something for good: Rule is asked about the key at
+	// that moment, whatever it said before.
+	fresh bool
+	// first is for what writes before it has called Rule by itself: Rule has
+	// accepted the key within account.VerifiedFor, or is asked.
+	first bool
+	// quiet is for what must release nothing that is parked.
+	quiet    bool
+	conflict int           // status of fault.Conflict, that of statuses if zero
+	status   int           // of an answer that is no error, 200 if zero
+	budget   time.Duration // if no till waits, and more than the edge's is needed
 }
 
 // handler makes an operation a Lambda handler.
@@ -96,7 +105,7 @@ func (e *Edge) handler(name string, o option, op Operation) lambda.Handler {
 		defer cancel()
 		id := in.RequestContext.RequestID
 		log := e.Log.With("operation", name, "request", id)
-		r := &Request{ID: id, Path: in.PathParameters, Query: in.QueryStringParameters, Action: action(in), Log: log}
+		r := &Request{ID: id, Path: in.PathParameters, Query: in.QueryStringParameters, Action: action(in), Confirm: header(in, "X-Confirm"), Log: log}
 		var value any
 		var err error
 		func() {
@@ -111,8 +120,11 @@ func (e *Edge) handler(name string, o option, op Operation) lambda.Handler {
 			value, err = e.run(ctx, o, op, r, in)
 		}()
 		out = answer(value, err, r.Account.Settings.Language, e.Now())
-		if status := cmp.Or(r.Status, o.status); err == nil && status != 0 {
+		switch status := cmp.Or(r.Status, o.status); {
+		case err == nil && status != 0:
 			out.StatusCode = status
+		case err != nil && o.conflict != 0 && fault.KindOf(err) == fault.Conflict:
+			out.StatusCode = o.conflict
 		}
 		e.log(ctx, r, out.StatusCode, err, time.Since(start))
 		return out, nil
@@ -143,12 +155,19 @@ func (e *Edge) run(ctx context.Context, o option, op Operation, r *Request, in e
 	if token == "" {
 		return nil, fault.Say(fault.Unauthorized, "key_missing")
 	}
-	authorize := e.Accounts.Authorize
-	if o.durable {
-		authorize = e.Accounts.Accepted
+	present := e.Accounts.Present
+	if o.quiet {
+		present = e.Accounts.PresentQuietly
 	}
-	var err error
-	if r.Account, err = authorize(ctx, token); err != nil {
+	v, err := present(ctx, token)
+	if err != nil {
+		return nil, err
+	}
+	r.visit, r.Account, r.Rule = v, v.Account, v.Rule
+	if v.Account.Label != "" {
+		r.Note("label", v.Account.Label)
+	}
+	if err := e.verify(ctx, o, v); err != nil {
 		return nil, err
 	}
 	if o.body > 0 {
@@ -164,15 +183,29 @@ func (e *Edge) run(ctx context.Context, o option, op Operation, r *Request, in e
 		}
 		r.ContentType, r.Disposition = header(in, "Content-Type"), header(in, "Content-Disposition")
 	}
-	r.token = token
-	acc := r.Account.ID
-	r.Rule = e.Rule.Session(token, r.Account.BlockedUntil, func(ctx context.Context, until time.Time) { e.Accounts.Block(ctx, acc, until) })
 	value, err := op(ctx, r)
-	if err != nil && fault.KindOf(err) == fault.Unauthorized {
-		// About this key: the account may have a newer one.
-		e.Accounts.Refuse(ctx, account.ID(token))
+	if err == nil && !o.durable {
+		// What has not called Rule by itself shows the key to it all the same.
+		err = e.Accounts.Verify(ctx, v, account.VerifiedFor)
 	}
-	return value, err
+	if err != nil {
+		return nil, err
+	}
+	return value, nil
+}
+
+// verify shows the key to Rule before an operation that must not begin with one
+// that Rule refuses.
+func (e *Edge) verify(ctx context.Context, o option, v *account.Visit) error {
+	switch {
+	case o.durable:
+		return nil
+	case o.fresh:
+		return e.Accounts.Verify(ctx, v, 0)
+	case o.first || v.Key.Bad():
+		return e.Accounts.Verify(ctx, v, account.VerifiedFor)
+	}
+	return nil
 }
 
 func body(in events.APIGatewayProxyRequest, limit int) ([]byte, error) {

@@ -8,6 +8,7 @@ import (
 
 	"sitoo-rule/shared/fault"
 	"sitoo-rule/shared/order"
+	"sitoo-rule/shared/parking"
 	"sitoo-rule/shared/sitoo"
 	"sitoo-rule/shared/worker"
 )
@@ -35,7 +36,9 @@ func unchecked([]byte) error { return nil }
 // object or has no order's number: Sitoo drops for good what is refused. What is
 // wrong with an order else, the worker says. One that has no customer, or was not
 // completed, is answered 200 and not queued.
-func (e *Edge) OrderReceive(queue worker.Sender, ledger order.Ledger) lambda.Handler {
+//
+// Where Rule refuses the key, and has accepted it not long ago, the order is parked.
+func (e *Edge) OrderReceive(queue worker.Sender, ledger order.Ledger, lot *parking.Lot) lambda.Handler {
 	return e.handler("order-receive", option{body: maxOrder, check: unchecked, durable: true}, func(ctx context.Context, r *Request) (any, error) {
 		o, broken := sitoo.DecodeOrder(r.Body)
 		if broken != nil && o.ID == 0 {
@@ -51,7 +54,11 @@ func (e *Edge) OrderReceive(queue worker.Sender, ledger order.Ledger) lambda.Han
 		if err != nil {
 			return nil, err
 		}
-		text, omitted, err := order.Message{Account: r.Account.ID, Request: r.ID, Received: e.Now().UTC(), Order: raw}.Fit()
+		m := order.Message{Account: r.Account.ID, Label: r.Account.Label, Key: r.visit.Key.ID, Request: r.ID, Received: e.Now().UTC(), Order: raw}
+		if r.visit.Key.Bad() {
+			return e.park(ctx, r, m, o, ledger, lot)
+		}
+		text, omitted, err := m.Fit()
 		if err != nil {
 			return nil, err
 		}
@@ -67,11 +74,28 @@ func (e *Edge) OrderReceive(queue worker.Sender, ledger order.Ledger) lambda.Han
 		}
 		note, cancel := context.WithTimeout(ctx, ledgerPatience)
 		defer cancel()
-		if err := ledger.Queue(note, order.Key{Account: r.Account.ID, Order: o.ID}, before); err != nil {
+		if err := ledger.Queue(note, order.Key{Account: r.Account.Scope(), Order: o.ID}, order.StampOf(o), before); err != nil {
 			r.Log.WarnContext(ctx, "order is queued, but the ledger does not say so yet", "order", o.ID, "error", err)
 		}
+		e.Accounts.Delivered(ctx, r.visit)
 		return Received{OrderID: o.ID, Status: "queued"}, nil
 	})
+}
+
+// park keeps an order whose key Rule refuses, while that is in its grace.
+func (e *Edge) park(ctx context.Context, r *Request, m order.Message, o sitoo.Order, ledger order.Ledger, lot *parking.Lot) (any, error) {
+	switch ok, err := e.Accounts.InGrace(ctx, r.visit.Key); {
+	case err != nil:
+		return nil, err
+	case !ok:
+		return nil, fault.New(fault.Unauthorized, "")
+	}
+	if err := order.Park(ctx, lot, ledger, m, o, r.ID, e.Now()); err != nil {
+		return nil, err
+	}
+	r.Note("parked", true)
+	e.Accounts.Delivered(ctx, r.visit)
+	return Received{OrderID: o.ID, Status: "queued"}, nil
 }
 
 // ignored says why an order has nothing to do in Rule, "" if it has.

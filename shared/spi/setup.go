@@ -32,6 +32,7 @@ func (e *Edge) SetupCheck(c *setup.Check, answers customer.Answers, shop func(ct
 			}
 		}
 		lines := c.Run(ctx, r.Account, r.Rule, s)
+		e.delivering(ctx, r, &lines[0])
 		asked, unasked, err := answers.Counts(ctx, r.Account.ID, e.Now().AddDate(0, 0, -6))
 		report := setup.NewReport(append(lines, setup.Consent(r.Account, asked, unasked, err)))
 		bad := 0
@@ -54,4 +55,26 @@ func (e *Edge) SetupCheck(c *setup.Check, answers customer.Answers, shop func(ct
 		}
 		return report, nil
 	})
+}
+
+// delivering adds to the line about the key that another key of the shop, which
+// Rule refuses, still brings orders.
+func (e *Edge) delivering(ctx context.Context, r *Request, line *setup.Line) {
+	keys, err := e.Accounts.Keys(ctx, r.Account.ID)
+	if err != nil {
+		r.Log.WarnContext(ctx, "could not look for keys that Rule refuses", "account", r.Account.ID, "error", err)
+		return
+	}
+	for _, k := range keys {
+		if k.ID == r.visit.Key.ID || k.RefusedSince.IsZero() || !k.Delivered.After(k.RefusedSince) {
+			continue
+		}
+		name := "An earlier API key of the shop"
+		if k.Last4 != "" {
+			name += " (it ends in " + k.Last4 + ")"
+		}
+		line.Detail += " " + name + " is refused by Rule, and a till still sends orders with it."
+		line.Advice = "Paste the new key into Sitoo's box for the API token wherever the earlier one is, or drop that one: DELETE /sitoo/keys/" + k.ID + "."
+		return
+	}
 }

@@ -142,7 +142,7 @@ func (e *Edge) PurchaseList() lambda.Handler {
 		if err != nil {
 			return nil, err
 		}
-		list, err := order.Purchases(ctx, r.Rule, r.Log, id)
+		list, err := order.Purchases(ctx, r.Rule, r.Log, id, r.Account.Label)
 		if err != nil {
 			return nil, err
 		}
