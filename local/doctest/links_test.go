@@ -215,3 +215,36 @@ func TestLinksAreRead(t *testing.T) {
 		}
 	}
 }
+
+// paths are the places in the repository that a page names as code. A place with a
+// word to fill in, as events/<function>, is none.
+func paths(text string) (list []string) {
+	place := regexp.MustCompile("`((?:functions|shared|local|events|docs|\\.ci)/[^`\\s]*)`")
+	for _, m := range place.FindAllStringSubmatch(text, -1) {
+		if !strings.ContainsAny(m[1], "<{") {
+			list = append(list, m[1])
+		}
+	}
+	return list
+}
+
+// A page that says where something is says so of a file that is there: after a
+// move, this names the pages to change.
+func TestEveryPathIsThere(t *testing.T) {
+	t.Parallel()
+	seen := 0
+	for _, page := range pages(t) {
+		for _, path := range paths(read(t, page)) {
+			seen++
+			if found, err := filepath.Glob(filepath.Join(root, filepath.FromSlash(path))); err != nil || len(found) == 0 {
+				t.Errorf("%s names %s, which is not there", page, path)
+			}
+		}
+	}
+	if seen < 20 {
+		t.Errorf("%d paths", seen)
+	}
+	if diff := cmp.Diff([]string{"shared/x.go", "local/*"}, paths("`shared/x.go`, `events/<name>/`, shared/no, `local/*` `make x`")); diff != "" {
+		t.Errorf("paths (-want +got):\n%s", diff)
+	}
+}
