@@ -13,6 +13,7 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"strconv"
 	"strings"
 	"testing"
 
@@ -99,6 +100,28 @@ func TestDocumentHasTheGatewaysAnswers(t *testing.T) {
 	for name := range all {
 		if err := answered(all, name, http.StatusBadRequest, []byte(d.GatewayResponses["DEFAULT_4XX"].Body)); err != nil {
 			t.Errorf("DEFAULT_4XX: %v", err)
+		}
+	}
+}
+
+// own are the statuses that functions answer: see the table in package spi.
+var own = []int{200, 202, 400, 401, 404, 409, 413, 503}
+
+// No operation has a status that neither its function nor API Gateway answers.
+func TestDocumentHasNoOtherStatus(t *testing.T) {
+	t.Parallel()
+	possible := map[string]bool{}
+	for _, status := range own {
+		possible[strconv.Itoa(status)] = true
+	}
+	for _, r := range declared(t).GatewayResponses {
+		possible[strconv.Itoa(r.Status)] = true
+	}
+	for name, op := range operations(document(t)) {
+		for status := range op.Responses.Map() {
+			if !possible[status] {
+				t.Errorf("%s has the status %s, which nothing answers", name, status)
+			}
 		}
 	}
 }
