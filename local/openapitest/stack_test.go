@@ -176,6 +176,8 @@ func TestAnswersOfTheStack(t *testing.T) {
 	call("GET", "/backfills/000000000000", "", 404)
 	call("POST", "/backfills/000000000000/pause", "", 404)
 	call("DELETE", "/credentials", "", 200)
+	call("GET", "/keys", "", 200)
+	call("DELETE", "/keys/NONE", "", 404)
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	for _, name := range slices.Sorted(maps.Keys(operations(w.doc))) {
