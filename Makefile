@@ -45,9 +45,15 @@ run: ## Start everything on this machine: API :3000, Rule :3001, Sitoo :3002 (AW
 	@go run ./local/run
 
 .PHONY: test
-test: ## Run the tests with the race detector; without it, the README's sessions and a simulated shop of 50,000 orders
-	go test -race -parallel 8 ./...
-	go test ./local/run ./local/simulation
+test: ## Run the tests with the race detector; without it, the README's sessions and a simulated shop of 50,000 orders; or of one package: make test PKG=./shared/bonus
+	go test -race -parallel 8 $(or $(PKG),./...)
+	$(if $(PKG),,go test ./local/run ./local/simulation)
+
+# What it leaves out takes minutes of computing: whole backfills in virtual time
+# and the documentation's sessions. No test is left out for being short of time.
+.PHONY: test-fast
+test-fast: ## Run the tests for the inner loop: no race detector, no simulation, no sessions of the README
+	go test -skip '^TestReadme$$' $$(go list ./... | grep -v /local/simulation$$)
 
 # FIRST, SEEDS and ORDERS reach it in the environment.
 .PHONY: simulate
