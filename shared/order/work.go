@@ -49,6 +49,9 @@ func (w *Worker) Work(ctx context.Context, body, attempt string) (m Message, id 
 	if err != nil {
 		return m, o.ID, nil, err
 	}
+	if w.Lot != nil {
+		w.Lot.Watch(ctx, v.Account)
+	}
 	if !v.Key.Dropped.IsZero() {
 		return m, o.ID, v.Rule, settle(ctx, w.Ledger, Key{m.Scope(), o.ID}, StampOf(o), attempt, Skipped, droppedKey, w.Now())
 	}
