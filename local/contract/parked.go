@@ -57,9 +57,9 @@ func Parked(t *testing.T, open func(t *testing.T) parking.Store) {
 		if body, err := s.Body(t.Context(), want[1]); err != nil || string(body) != "2" {
 			t.Errorf("Body = %q, %v", body, err)
 		}
-		for range 2 {
-			if err := s.Delete(t.Context(), want[1]); err != nil {
-				t.Fatal(err)
+		for _, there := range []bool{true, false} {
+			if got, err := s.Delete(t.Context(), want[1]); err != nil || got != there {
+				t.Fatalf("Delete = %v, %v; want %v", got, err, there)
 			}
 		}
 		if _, err := s.Body(t.Context(), want[1]); !errors.Is(err, parking.ErrGone) {
@@ -81,7 +81,7 @@ func Parked(t *testing.T, open func(t *testing.T) parking.Store) {
 			if got, err := s.Body(t.Context(), i); err != nil || !bytes.Equal(got, body) {
 				t.Errorf("a body of %d bytes: %d bytes, %v", size, len(got), err)
 			}
-			if err := s.Delete(t.Context(), i); err != nil {
+			if _, err := s.Delete(t.Context(), i); err != nil {
 				t.Fatal(err)
 			}
 		}
@@ -95,6 +95,7 @@ func Parked(t *testing.T, open func(t *testing.T) parking.Store) {
 		wantUnavailable(t, "Put", s.Put(ctx, i, []byte("x")))
 		wantUnavailable(t, "List", listErr)
 		wantUnavailable(t, "Body", bodyErr)
-		wantUnavailable(t, "Delete", s.Delete(ctx, i))
+		_, deleteErr := s.Delete(ctx, i)
+		wantUnavailable(t, "Delete", deleteErr)
 	})
 }

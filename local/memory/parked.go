@@ -75,15 +75,16 @@ func (s *Parked) Body(ctx context.Context, i parking.Item) (body []byte, err err
 	return body, nil
 }
 
-// Delete forgets an item.
-func (s *Parked) Delete(ctx context.Context, i parking.Item) error {
-	err := s.do(ctx, s.Fail, "Delete", func() error {
+// Delete forgets an item, and reports whether it was there.
+func (s *Parked) Delete(ctx context.Context, i parking.Item) (there bool, err error) {
+	err = s.do(ctx, s.Fail, "Delete", func() error {
+		_, there = s.items[[2]string{i.Account, i.ID}]
 		delete(s.items, [2]string{i.Account, i.ID})
 		delete(s.bodies, [2]string{i.Account, i.ID})
 		return nil
 	})
 	if err != nil {
-		return fmt.Errorf("delete %s of account %s: %w", i.ID, i.Account, err)
+		return false, fmt.Errorf("delete %s of account %s: %w", i.ID, i.Account, err)
 	}
-	return nil
+	return there, nil
 }

@@ -196,16 +196,18 @@ func TestRevokedKeyDoesNothing(t *testing.T) {
 		"/backfills/abc/cancel":       {"POST", nil},
 		"/keys":                       {"GET", nil},
 		"/keys/" + account.ID(newKey): {"DELETE", nil},
-		"/lookup_contacts":            {"GET", nil},
-		"/backfills":                  {"GET", nil},
-		"/bonuschecks/imports":        {"GET", nil},
-		"/contacts?key=19121212-1212": {"GET", nil},
 		"/contacts/255934461":         {"GET", nil},
 		"/consents":                   {"GET", nil},
 		"/contacts/255934461/bonuschecks/BC-2026-0001/redeem": {"POST", `{"orderid":1}`},
 	} {
 		if a := r.call(c.method, path, c.body); a.Status != http.StatusUnauthorized {
 			t.Errorf("%s %s: %d %s, want 401", c.method, path, a.Status, a.Body)
+		}
+	}
+	// What does not ask Rule by itself has heard of it by now.
+	for _, path := range []string{"/lookup_contacts", "/backfills", "/bonuschecks/imports", "/contacts?key=19121212-1212"} {
+		if a := r.call("GET", path, nil); a.Status != http.StatusUnauthorized {
+			t.Errorf("GET %s: %d %s, want 401", path, a.Status, a.Body)
 		}
 	}
 	r.drain()

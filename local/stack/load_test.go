@@ -158,7 +158,7 @@ func TestStoreThrottles(t *testing.T) {
 	set := func(op string) { mu.Lock(); defer mu.Unlock(); failing = op }
 	r.Accounts.Fail, r.Ledger.Fail = fail, fail
 
-	for _, op := range []string{"Get", "Refused", "Create"} {
+	for _, op := range []string{"Key", "Refused", "Create", "AddKey", "Get"} {
 		set(op)
 		a := r.call("GET", "/contacts?key=0701740605", nil)
 		if m := r.want(a, 503).(map[string]any); m["error"] != "unavailable" || strings.Contains(a.Body, "Throttl") {

@@ -155,19 +155,22 @@ func (s *Parked) get(ctx context.Context, account, id string) (item, error) {
 	return out.Item, nil
 }
 
-// Delete forgets an item: the body first, so that one that is listed still can be
+// Delete forgets an item, and reports whether it was there: the body first, so that one that is listed still can be
 // deleted again.
-func (s *Parked) Delete(ctx context.Context, i parking.Item) error {
+func (s *Parked) Delete(ctx context.Context, i parking.Item) (bool, error) {
 	parts, err := s.parts(ctx, i)
-	if err != nil {
-		return err
+	if err != nil || parts == 0 {
+		return false, err
 	}
 	for n := range parts {
 		if err := s.delete(ctx, i.Account+bodyMark, partID(i.ID, n)); err != nil {
-			return awsfault.Wrap(err, "delete %s of account %s", i.ID, i.Account)
+			return false, awsfault.Wrap(err, "delete %s of account %s", i.ID, i.Account)
 		}
 	}
-	return awsfault.Wrap(s.delete(ctx, i.Account, i.ID), "delete %s of account %s", i.ID, i.Account)
+	if err := s.delete(ctx, i.Account, i.ID); err != nil {
+		return false, awsfault.Wrap(err, "delete %s of account %s", i.ID, i.Account)
+	}
+	return true, nil
 }
 
 func (s *Parked) delete(ctx context.Context, account, id string) error {

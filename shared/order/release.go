@@ -91,7 +91,7 @@ parked:
 		}
 		for _, i := range list {
 			if deadline, ok := ctx.Deadline(); ok && time.Until(deadline) < lastRelease {
-				return released, w.Lot.Again(ctx, id, 0)
+				return released, w.Lot.Again(ctx, watch, 0)
 			}
 			done, err := w.release(ctx, i, keys, fmt.Sprintf("%s-%d", attempt, released))
 			if errors.Is(err, errAccepted) {
@@ -101,7 +101,7 @@ parked:
 				w.Log.WarnContext(ctx, "what is parked has to wait", "account", id, "order", i.Order, "error", err)
 			}
 			if err != nil || !done {
-				return released, w.Lot.Again(ctx, id, w.pause(i, err))
+				return released, w.Lot.Again(ctx, watch, w.pause(i, err))
 			}
 			released++
 		}

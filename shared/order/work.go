@@ -63,6 +63,9 @@ func (w *Worker) Work(ctx context.Context, body, attempt string) (d Worked, err 
 		return d, err
 	}
 	d.Session = v.Rule
+	if w.Lot != nil {
+		w.Lot.Watch(ctx, v.Account)
+	}
 	if !v.Key.Dropped.IsZero() {
 		d.State, d.Reason = Skipped, droppedKey
 		return d, settle(ctx, w.Ledger, Key{d.Scope(), o.ID}, StampOf(o), attempt, Skipped, droppedKey, w.Now())

@@ -72,8 +72,8 @@ type Store interface {
 	List(ctx context.Context, account, after string, limit int) ([]Item, error)
 	// Body returns an item's body, ErrGone if it is not there (any more).
 	Body(ctx context.Context, i Item) ([]byte, error)
-	// Delete forgets an item; one that is not there is no error.
-	Delete(ctx context.Context, i Item) error
+	// Delete forgets an item, and reports whether it was there.
+	Delete(ctx context.Context, i Item) (there bool, err error)
 }
 
 // ErrGone is returned for an item that is not there.
@@ -162,15 +162,38 @@ func (l *Lot) watch(ctx context.Context, id string) error {
 	if !ok {
 		return nil
 	}
-	return l.Again(ctx, id, 0)
+	return l.send(ctx, id, now.Add(watchFor), 0)
 }
 
-// Again sends the message that looks after an account, after a delay.
-func (l *Lot) Again(ctx context.Context, id string, delay time.Duration) error {
+// Watch sees to it that a message looks after what an account has parked, where
+// the last one is overdue.
+func (l *Lot) Watch(ctx context.Context, a account.Account) {
+	if a.Parked.Count <= 0 || l.Now().Before(a.Parked.Watched) {
+		return
+	}
+	if err := l.watch(ctx, a.ID); err != nil {
+		l.Log.WarnContext(ctx, "nothing looks after what is parked", "account", a.ID, "error", err)
+	}
+}
+
+// Again sends the message that follows w, after a delay, unless another delivery
+// of w has done so.
+func (l *Lot) Again(ctx context.Context, w Watch, delay time.Duration) error {
 	until := l.Now().Add(delay + watchFor)
-	if _, err := l.Accounts.Watch(ctx, id, until, until); err != nil {
+	if own := time.UnixMilli(w.Until); !until.After(own) {
+		until = own.Add(time.Millisecond)
+	}
+	ok, err := l.Accounts.Watch(ctx, w.Account, until.Add(-time.Millisecond), until)
+	if err != nil {
 		return fmt.Errorf("look after what is parked: %w", err)
 	}
+	if !ok {
+		return nil
+	}
+	return l.send(ctx, w.Account, until, delay)
+}
+
+func (l *Lot) send(ctx context.Context, id string, until time.Time, delay time.Duration) error {
 	body, err := json.Marshal(Watch{id, true, until.UnixMilli()})
 	if err != nil {
 		return err
@@ -200,8 +223,12 @@ func (l *Lot) Open(ctx context.Context, i Item) ([]byte, error) {
 
 // Remove forgets an item.
 func (l *Lot) Remove(ctx context.Context, i Item) error {
-	if err := l.Store.Delete(ctx, i); err != nil {
+	there, err := l.Store.Delete(ctx, i)
+	if err != nil {
 		return fmt.Errorf("remove what was parked: %w", err)
+	}
+	if !there { // another delivery has removed and uncounted it
+		return nil
 	}
 	if _, err := l.Accounts.Park(ctx, i.Account, -1, -i.Bytes, account.Parked{}); err != nil {
 		l.Log.WarnContext(ctx, "could not uncount what is not parked any more", "account", i.Account, "error", err)
