@@ -118,7 +118,7 @@ func TestUnknownKeyCostsOneRead(t *testing.T) {
 	r.want(r.with("invented-more", "GET", "/consents", nil), 503)
 	mu.Lock()
 	defer mu.Unlock()
-	if len(ops) != 1 || !strings.HasPrefix(ops[0], "Get") || len(r.rule.Requests()) != before {
+	if len(ops) != 1 || ops[0] != "Key" || len(r.rule.Requests()) != before {
 		t.Errorf("calls of the store %v and %d requests to Rule, want one read and none", ops, len(r.rule.Requests())-before)
 	}
 }

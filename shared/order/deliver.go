@@ -195,6 +195,7 @@ func (d *Deliverer) deliver(ctx context.Context, a account.Account, r *rule.Sess
 	at := d.Now()
 	claim, err := d.Ledger.Claim(ctx, k, stamp, attempt, at, Lease)
 	if err == nil && claim.Stamp.Conflicts(stamp) {
+		m.tell(Failed, Conflicting)
 		return d.Conflict(ctx, k, stamp, attempt)
 	}
 	if err == nil && !m.Quiet && overtaken(claim.Record, o, at) {
