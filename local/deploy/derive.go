@@ -12,7 +12,8 @@ import (
 // derive makes of the template that sam build left the one that the emulator can
 // take. What goes, and nothing else:
 //
-//   - composite alarms, which it does not know, and outputs that name one;
+//   - composite alarms and alarms of several metrics, which it does not know, and
+//     outputs that name one;
 //   - SSL_CERT_FILE and SSL_CERT_DIR, which name places in Lambda's image: its
 //     functions are processes of this machine;
 //   - a parameter as MaximumConcurrency, which it would keep as text and compare
@@ -43,12 +44,12 @@ func derive(built []byte, parameters map[string]string) ([]byte, error) {
 	gone := map[string]bool{}
 	remove(child(root, "Resources"), func(id string, r *yaml.Node) bool {
 		kind := child(r, "Type")
-		gone[id] = kind != nil && kind.Value == "AWS::CloudWatch::CompositeAlarm"
+		gone[id] = kind != nil && (kind.Value == "AWS::CloudWatch::CompositeAlarm" || child(child(r, "Properties"), "Metrics") != nil)
 		return gone[id]
 	})
 	remove(child(root, "Outputs"), func(_ string, o *yaml.Node) bool { return names(o, gone) })
 	if id := slices.IndexFunc(slices.Collect(maps.Values(entries(child(root, "Resources")))), func(r *yaml.Node) bool { return names(r, gone) }); id >= 0 {
-		return nil, fmt.Errorf("a resource of the template names a composite alarm, which the emulator does not know")
+		return nil, fmt.Errorf("a resource of the template names an alarm that the emulator does not know, a composite or one of several metrics")
 	}
 	walk(root, func(key string, value *yaml.Node) bool {
 		return key == "SSL_CERT_FILE" || key == "SSL_CERT_DIR"

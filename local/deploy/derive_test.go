@@ -30,6 +30,7 @@ Resources:
         C: {Type: SQS, Properties: {ScalingConfig: {MaximumConcurrency: 5}}}
   One: {Type: AWS::CloudWatch::Alarm}
   All: {Type: AWS::CloudWatch::CompositeAlarm}
+  Share: {Type: AWS::CloudWatch::Alarm, Properties: {Metrics: [{Id: share}]}}
 Outputs:
   AlarmName: {Value: !Ref All}
   AlarmArn: {Value: {"Fn::GetAtt": [All, Arn]}}
@@ -49,6 +50,7 @@ Outputs:
 			"MaximumConcurrency: {Ref: Workers}", "MaximumConcurrency: "+tt.workers,
 			"*~1*", "*/*",
 			"  All: {Type: AWS::CloudWatch::CompositeAlarm}\n", "",
+			"  Share: {Type: AWS::CloudWatch::Alarm, Properties: {Metrics: [{Id: share}]}}\n", "",
 			"  AlarmName: {Value: !Ref All}\n", "",
 			"  AlarmArn: {Value: {\"Fn::GetAtt\": [All, Arn]}}\n", "",
 		).Replace(built)

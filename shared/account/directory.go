@@ -22,7 +22,8 @@ const (
 	VerifiedFor = 15 * time.Minute
 	// noteEvery is how often it is noted at the most that a key is accepted, or
 	// that something came with it.
-	noteEvery = 5 * time.Minute
+	// noteOften is the same while orders wait for a key that is accepted after them.
+	noteEvery, noteOften = 5 * time.Minute, 10 * time.Second
 	// trustFor is how long a process may go on with what it last knew of an
 	// account while the store does not answer.
 	trustFor = 15 * time.Minute

@@ -43,8 +43,11 @@ func (d *Directory) Verify(ctx context.Context, v *Visit, within time.Duration) 
 // accepted notes that Rule has just accepted the visit's key, every few minutes.
 // A failure costs no more than another question.
 func (d *Directory) accepted(ctx context.Context, v *Visit) {
-	now := d.Now()
-	if v.quiet || v.Key.ID == "" || v.Key.RefusedSince.IsZero() && now.Sub(v.Key.Accepted) < noteEvery && slices.Contains(v.Key.Labels, v.Account.Label) {
+	now, every := d.Now(), noteEvery
+	if v.Account.Parked.Count > 0 { // it goes out by a key that was accepted after it
+		every = noteOften
+	}
+	if v.quiet || v.Key.ID == "" || v.Key.RefusedSince.IsZero() && now.Sub(v.Key.Accepted) < every && slices.Contains(v.Key.Labels, v.Account.Label) {
 		return
 	}
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), noteTime)

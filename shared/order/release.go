@@ -23,9 +23,10 @@ const droppedKey = "its API key was dropped by the shop"
 var errAccepted = errors.New("order: Rule accepts the key again")
 
 const (
-	// lookOften and lookSeldom are how long is waited for a key that Rule accepts:
-	// a merchant renews it the same day, or forgets.
-	lookOften, lookSeldom = time.Minute, 5 * time.Minute
+	// lookSoon, lookOften and lookSeldom are how long is waited for a key that Rule
+	// accepts, in the first hour, on the first day and later: another key of the shop
+	// is in use, or the merchant renews it the same day, or forgets.
+	lookSoon, lookOften, lookSeldom = 15 * time.Second, time.Minute, 2 * time.Minute
 	// askAgain is how often Rule is asked about a refused key for whose orders
 	// nobody else asks.
 	askAgain = time.Hour
@@ -79,11 +80,18 @@ func (w *Worker) Release(ctx context.Context, watch parking.Watch, attempt strin
 	if err != nil {
 		return 0, err
 	}
+	after := "" // behind the last one that cannot be worked for a defect
 parked:
 	for {
-		list, err := w.Lot.Store.List(ctx, id, "", batch)
-		if err != nil || len(list) == 0 {
+		list, err := w.Lot.Store.List(ctx, id, after, batch)
+		if err != nil {
 			return released, err
+		}
+		if len(list) == 0 && after != "" {
+			return released, w.Lot.Again(ctx, watch, lookSeldom)
+		}
+		if len(list) == 0 {
+			return released, nil
 		}
 		keys, err := w.Directory.Keys(ctx, id)
 		if err != nil {
@@ -100,6 +108,10 @@ parked:
 			if err != nil {
 				w.Log.WarnContext(ctx, "what is parked has to wait", "account", id, "order", i.Order, "error", err)
 			}
+			if err != nil && fault.KindOf(err) == fault.Internal {
+				after = i.ID // it must not hold up the others
+				continue
+			}
 			if err != nil || !done {
 				return released, w.Lot.Again(ctx, watch, w.pause(i, err))
 			}
@@ -111,7 +123,10 @@ parked:
 // pause is how long what is parked waits.
 func (w *Worker) pause(i parking.Item, err error) time.Duration {
 	wait := lookSeldom
-	if w.Now().Sub(i.Parked) < 24*time.Hour {
+	switch parked := w.Now().Sub(i.Parked); {
+	case parked < time.Hour:
+		wait = lookSoon
+	case parked < 24*time.Hour:
 		wait = lookOften
 	}
 	if err != nil {

@@ -75,8 +75,14 @@ func TestVerdict(t *testing.T) {
 		body   string
 		want   string
 	}{
-		{200, `{"subscriber":{"id":1}}`, "accepted"}, {404, `{"error":"SubscriberNotFound"}`, "accepted"}, {401, `{"error":"NotAuthorized"}`, "refused refused"},
-		{403, `{}`, ""}, {400, `{}`, ""}, {429, `{}`, ""}, {502, `<html>`, ""}, {200, `<html>`, ""},
+		{200, `{"subscriber":{"id":1}}`, "accepted"},
+		{404, `{"error":"SubscriberNotFound"}`, "accepted"},
+		{401, `{"error":"NotAuthorized"}`, "refused refused"},
+		{403, `{}`, ""},
+		{400, `{}`, ""},
+		{429, `{}`, ""},
+		{502, `<html>`, ""},
+		{200, `<html>`, ""},
 	} {
 		s := asking(tt.status, tt.body)
 		var heard []string
