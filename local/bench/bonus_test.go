@@ -57,7 +57,9 @@ var bonusOperations = []operation{
 		return func() { s.call("DELETE", redeemPath(id), nil) }
 	}},
 	{"message-after-redeem", func(s *shop) func() {
-		s.redeem(http.StatusOK, s.holder(), 1, "0")
+		id := s.holder()
+		s.syncs() // what completes the registration
+		s.redeem(http.StatusOK, id, 1, "0")
 		return s.syncs
 	}},
 	{"order-without-check", func(s *shop) func() {

@@ -51,6 +51,10 @@ var operations = []operation{
 		email := s.email()
 		return func() { s.register(email) }
 	}},
+	{"add-new-who-says-yes", func(s *shop) func() {
+		body := []byte(`{"namefirst":"Kund","email":"` + s.email() + `","accepts_email":true,"accepts_sms":true}`)
+		return func() { s.call("POST", "/contacts", body) }
+	}},
 	{"add-known", func(s *shop) func() {
 		return func() { s.register(knownEmail) }
 	}},
@@ -58,9 +62,10 @@ var operations = []operation{
 		body := fmt.Appendf(nil, `{"company":"Exempel %d AB"}`, s.next())
 		return func() { s.call("PUT", "/contacts/"+knownID, body) }
 	}},
-	{"purchase-list", func(s *shop) func() {
-		return func() { s.call("GET", "/contacts/"+knownID+"/transactions", nil) }
-	}},
+	purchases(7),
+	purchases(50),
+	purchases(643),
+	purchases(2000),
 	{"lookup", func(s *shop) func() {
 		return func() { s.call("GET", "/lookup_contacts?key=0701740605", nil) }
 	}},
@@ -68,7 +73,11 @@ var operations = []operation{
 		o := s.order(knownID, knownEmail)
 		return func() { s.sell(o) }
 	}},
-	{"order-by-email", func(s *shop) func() {
+	{"order-by-email-of-known", func(s *shop) func() {
+		o := s.order("", knownEmail)
+		return func() { s.sell(o) }
+	}},
+	{"order-by-email-of-new", func(s *shop) func() {
 		o := s.order("", s.email())
 		return func() { s.sell(o) }
 	}},
@@ -82,6 +91,14 @@ var operations = []operation{
 		s.sell(o)
 		return func() { s.sell(o) }
 	}},
+}
+
+// purchases lists what a customer has bought who has bought so often.
+func purchases(orders int) operation {
+	return operation{fmt.Sprintf("purchases-of-%d", orders), func(s *shop) func() {
+		path := "/contacts/" + s.buyer(orders) + "/transactions"
+		return func() { s.call("GET", path, nil) }
+	}}
 }
 
 func (s *shop) find(key string, want int) {
@@ -102,7 +119,7 @@ func BenchmarkRule(b *testing.B) {
 		b.Run(op.name, func(b *testing.B) {
 			r := newRule(b)
 			// The delay tells requests at the same time from those in a row.
-			m := &meter{RoundTripper: distant{direct{r}, 5 * time.Millisecond}}
+			m := &meter{RoundTripper: distant{direct{r}, 25 * time.Millisecond}}
 			s := newShop(b, r, stack.Options{RuleURL: inMemory, HTTP: &http.Client{Transport: m}})
 			var sum usage
 			n := 0.0

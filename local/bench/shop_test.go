@@ -19,6 +19,7 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"slices"
+	"strconv"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -29,6 +30,8 @@ import (
 	"sitoo-rule/local/memory"
 	"sitoo-rule/local/stack"
 	"sitoo-rule/shared/app"
+	"sitoo-rule/shared/order"
+	"sitoo-rule/shared/rule"
 	"sitoo-rule/shared/worker"
 )
 
@@ -154,6 +157,24 @@ func (s *shop) register(email string) string {
 	return strings.Trim(string(s.call("POST", "/contacts", []byte(`{"namefirst":"Kund","namelast":"Exempel","email":"`+email+`"}`))), "\"\n")
 }
 
+// buyer adds a customer who has bought so often, and returns the id.
+func (s *shop) buyer(orders int) string {
+	s.b.Helper()
+	id := s.register(s.email())
+	n, err := strconv.ParseInt(id, 10, 64)
+	if err != nil {
+		s.b.Fatal(err)
+	}
+	direct := rule.New(rule.Config{URL: inMemory, HTTP: &http.Client{Transport: direct{s.rule}}, Pause: -1}).Session(s.key, time.Time{}, nil)
+	for range orders {
+		number := rule.Field{Group: order.Group, Name: "orderid", Type: rule.Text, Value: strconv.FormatInt(s.next(), 10)}
+		if err := direct.AppendEntry(s.b.Context(), n, order.Group, []rule.Field{number}); err != nil {
+			s.b.Fatal(err)
+		}
+	}
+	return id
+}
+
 // order returns a new order of whom it names, by contact id or by email.
 func (s *shop) order(contact, email string) []byte {
 	s.b.Helper()
@@ -162,6 +183,7 @@ func (s *shop) order(contact, email string) []byte {
 		s.b.Fatal(err)
 	}
 	o["orderid"], o["email"] = s.next(), email
+	o["orderdate"] = time.Now().Unix() // an old order starts no automations, and costs less
 	o["additionaldata"].(map[string]any)["customcrm-contactid"] = contact
 	raw, err := json.Marshal(o)
 	if err != nil {

@@ -29,7 +29,7 @@ func (w *World) Audit() []string {
 	if st.State != history.Done {
 		bad("the job is %s in %s: %s", st.State, st.Phase, st.Reason)
 	}
-	for _, id := range []string{"OrdersDeadLetters", "BackfillDeadLetters", "HistoryDeadLetters", "BonusDeadLetters"} {
+	for _, id := range deadLetters {
 		q, _ := w.Broker.Queue(id)
 		for _, m := range q.Messages() {
 			bad("in %s: %v %.200s", id, m.Attributes, m.Body)

@@ -141,6 +141,13 @@ type process struct {
 	told     bool // of a block by Rule that no other process knows of yet
 }
 
+// queues are those that the job's functions work, and deadLetters where those put
+// what they give up.
+var (
+	queues      = []string{"OrdersQueue", "BackfillQueue", "HistoryQueue", "BonusQueue"}
+	deadLetters = []string{"OrdersDeadLetters", "BackfillDeadLetters", "HistoryDeadLetters", "BonusDeadLetters"}
+)
+
 // errGone is what every effect of a killed process ends with.
 var errGone = errors.New("the process is gone")
 
@@ -212,7 +219,8 @@ func New(ctx context.Context, o Options) (*World, error) {
 		w.History.Fail = func(op string) error { return w.effect("history " + op) }
 		w.Accounts.Fail = func(op string) error { return w.effect("accounts " + op) }
 		w.Bonus.Fail = func(op string) error { return w.effect("bonus " + op) }
-		for _, id := range []string{"OrdersQueue", "BackfillQueue", "HistoryQueue", "BonusQueue"} {
+		// A process that is gone gives up no message, either.
+		for _, id := range slices.Concat(queues, deadLetters) {
 			q, _ := w.Broker.Queue(id)
 			q.SetFaults(queue.Faults{
 				BeforeSend: func(context.Context, worker.Message) error { return w.effect("send " + id) },
@@ -222,8 +230,7 @@ func New(ctx context.Context, o Options) (*World, error) {
 		}
 	}
 	for _, s := range o.Template.EventSources {
-		switch s.Queue {
-		case "OrdersQueue", "BackfillQueue", "HistoryQueue", "BonusQueue":
+		if slices.Contains(queues, s.Queue) {
 			w.sources = append(w.sources, s)
 		}
 	}
