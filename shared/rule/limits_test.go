@@ -252,3 +252,41 @@ func TestUsage(t *testing.T) {
 		t.Errorf("after a 429: %+v, want %+v", got, want)
 	}
 }
+
+// Of calls that were under way together, the answer that counts more requests is
+// the newer one, whichever comes last; a later call's answer counts in any case.
+func TestUsageOfCallsUnderWayTogether(t *testing.T) {
+	t.Parallel()
+	under, gate := make(chan struct{}), make(chan struct{})
+	told := func(used, errors string) reply {
+		return answered(200, "{}", "RequestsCount-Allowed", "2000", "RequestsCount-Current", used, "X-ErrorPercent-Limit", "49", "X-ErrorPercent-Current", errors)
+	}
+	w := &wire{replies: []reply{
+		func(r *http.Request) (*http.Response, error) {
+			close(under)
+			<-gate
+			return told("29", "10")(r)
+		},
+		told("31", "3"), told("5", "0"),
+	}}
+	s := client(w, noon).Session(key, time.Time{}, nil)
+	first := make(chan error)
+	go func() { first <- s.Verify(t.Context()) }()
+	<-under
+	if err := s.Verify(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	close(gate)
+	if err := <-first; err != nil {
+		t.Fatal(err)
+	}
+	if got, want := s.Usage(), (rule.Usage{Allowed: 2000, Used: 31, ErrorLimit: 49, ErrorsShare: 3}); got != want {
+		t.Errorf("after the earlier call's late answer: %+v, want %+v", got, want)
+	}
+	if err := s.Verify(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	if got := s.Usage().Used; got != 5 {
+		t.Errorf("after a later call: %d used, want 5", got)
+	}
+}
