@@ -218,6 +218,25 @@ func TestBadInput(t *testing.T) {
 	}
 }
 
+// What the connector does not read refuses no registration, no edit and no
+// redemption: a member that it does not know may be deep, doubled and of any type.
+func TestUnknownMembersRefuseNothing(t *testing.T) {
+	t.Parallel()
+	r := newRig(t, options{seeded: true})
+	for i, odd := range []string{
+		`"x":1,"x":{"y":1,"y":[]}`, `"x":` + strings.Repeat("[", 50_000) + strings.Repeat("]", 50_000), "\"x\":\"\xff\"",
+		`"personalid":{"a":1},"personalid":[]`, `"bonuschecks":[{"a":1,"a":2}]`, `"contactid":{},"contactid":"7"`,
+	} {
+		id := r.want(r.call("POST", "/contacts", fmt.Sprintf(`{%s,"email":"ny.%d@example.com"}`, odd, i)), 200).(string)
+		r.want(r.call("PUT", "/contacts/"+id, fmt.Sprintf(`{"namefirst":"Ny",%s}`, odd)), 200)
+		if i == 1 {
+			odd = `"x":` + strings.Repeat("[", 20_000) + strings.Repeat("]", 20_000)
+		}
+		r.want(r.call("POST", bonusPath(hundred), fmt.Sprintf(`{"orderid":%d,%s}`, 9000+i, odd)), 200)
+		r.want(r.call("DELETE", bonusPath(hundred), fmt.Sprintf(`{%s,"orderid":%d}`, odd, 9000+i)), 200)
+	}
+}
+
 // A form that holds no file, or not one, gets a sentence that says what is
 // expected.
 func TestBadForms(t *testing.T) {
