@@ -237,6 +237,43 @@ func TestUnknownMembersRefuseNothing(t *testing.T) {
 	}
 }
 
+// A file that is refused as a whole is told by a stable code, in both languages;
+// a switch that is not known, or not understood, imports nothing.
+func TestFilesAreRefusedInBothLanguages(t *testing.T) {
+	t.Parallel()
+	r := newRig(t, options{seeded: true})
+	const good = "email;bonuscheckid;value\nny@example.com;bc;1\n"
+	for name, c := range map[string]struct{ query, body, code, english, swedish string }{
+		"a picture":       {"", "\x89PNG\r\n\x1a\n", "file_other", "The file is a picture and not a table", "Filen är en bild och ingen tabell"},
+		"headings alone":  {"", "email;bonuscheckid;value\n", "file_no_rows", "file has no rows below its headings.", "Filen har inga rader"},
+		"no headings":     {"", "a;b\n1;2\n", "file_no_person", "columns have neither an email address nor a phone number", "varken e-postadress eller telefonnummer"},
+		"two columns":     {"", "email;E-post;bonuscheckid;value\na@example.com;;b;1\n", "file_column_twice", "columns A email and B E-post both hold the email address", "A email och B E-post"},
+		"read wrongly":    {"", "email;bonuscheckid;value;namn\na@example.com;b;1;VÃ¥rcheck\n", "file_misread", "D2 holds letters", "D2 har bokstäver"},
+		"one bad row":     {"", "email;bonuscheckid;value\na@example.com;b;x\n", "file_row_bad", "1 row cannot be read", "en rad går inte att läsa"},
+		"nothing":         {"", " ", "file_empty", "The file is empty", "Filen är tom"},
+		"withdraw":        {"?withdraw=true", good, "file_withdraw", "cannot be withdrawn", "kan inte dras tillbaka"},
+		"withdraw, empty": {"?withdraw", good, "file_withdraw", "cannot be withdrawn", "kan inte dras tillbaka"},
+		"withdraw, maybe": {"?withdraw=maybe", good, "file_withdraw", "cannot be withdrawn", "kan inte dras tillbaka"},
+		"dryrun, maybe":   {"?dryrun=maybe", good, "file_switch", "dryrun is neither true nor false", "dryrun ska vara true eller false"},
+		"dry_run":         {"?dry_run=maybe", good, "file_switch_unknown", "dry_run is not known", "dry_run är ingen känd"},
+		"preview":         {"?preview=1", good, "file_switch_unknown", "preview is not known", "preview är ingen känd"},
+		"both":            {"?dryrun=true&withdraw=true", good, "file_withdraw", "cannot be withdrawn", "kan inte dras tillbaka"},
+	} {
+		m := r.want(r.call("POST", "/bonuschecks"+c.query, c.body), 400).(map[string]any)
+		en, _ := m["message"].(string)
+		sv, _ := m["message_sv"].(string)
+		if m["code"] != c.code || !strings.Contains(en, c.english) || !strings.Contains(sv, c.swedish) || strings.ContainsAny(en+sv, "{}") {
+			t.Errorf("%s: %v", name, m)
+		}
+	}
+	if n := len(r.parts().Messages()); n != 0 || len(r.allImports()) != 0 {
+		t.Errorf("%d messages, imports %v", n, r.allImports())
+	}
+	for _, query := range []string{"?withdraw=false", "?source=crm", "?dryrun=false"} {
+		r.want(r.call("POST", "/bonuschecks"+query, good), 202)
+	}
+}
+
 // A form that holds no file, or not one, gets a sentence that says what is
 // expected.
 func TestBadForms(t *testing.T) {
