@@ -54,7 +54,7 @@ func (w *Worker) Work(ctx context.Context, body, attempt string) (d Worked, err 
 	if err != nil {
 		return d, err
 	}
-	o.Omitted = d.Omitted
+	o.Omitted, o.Rest = d.Omitted, d.Rest
 	if o.Date.IsZero() {
 		o.Date = d.Received
 	}
