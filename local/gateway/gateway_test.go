@@ -236,31 +236,33 @@ func TestEverythingBinary(t *testing.T) {
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
 			t.Parallel()
-			var event events.APIGatewayProxyRequest
-			h := gateway.New(gateway.Config{Template: tpl, Invoke: func(_ context.Context, _ string, in []byte) ([]byte, error) {
-				return []byte(`{"statusCode":200,"body":"{\"name\":\"Åsa\"}"}`), json.Unmarshal(in, &event)
-			}})
-			resp := do(h, "POST", "/sitoo/bonuschecks", strings.NewReader(tt.body), tt.header...)
-			if resp.StatusCode != tt.status {
-				t.Fatalf("status = %d, want %d", resp.StatusCode, tt.status)
-			}
-			if got, want := read(t, resp), `{"name":"Åsa"}`; tt.status == 200 && got != want {
-				t.Errorf("answer = %s, want %s", got, want)
-			}
-			if tt.status != 200 {
-				return
-			}
-			got := event.Body
-			if event.IsBase64Encoded {
-				raw, err := base64.StdEncoding.DecodeString(got)
-				if err != nil {
-					t.Fatal(err)
+			synctest.Test(t, func(t *testing.T) { // whose clock stands still while the function works
+				var event events.APIGatewayProxyRequest
+				h := gateway.New(gateway.Config{Template: tpl, Invoke: func(_ context.Context, _ string, in []byte) ([]byte, error) {
+					return []byte(`{"statusCode":200,"body":"{\"name\":\"Åsa\"}"}`), json.Unmarshal(in, &event)
+				}})
+				resp := do(h, "POST", "/sitoo/bonuschecks", strings.NewReader(tt.body), tt.header...)
+				if resp.StatusCode != tt.status {
+					t.Fatalf("status = %d, want %d", resp.StatusCode, tt.status)
 				}
-				got = string(raw)
-			}
-			if event.IsBase64Encoded != tt.encoded || got != tt.body {
-				t.Errorf("body of %d bytes, base64 %v; want the %d that were sent, base64 %v", len(got), event.IsBase64Encoded, len(tt.body), tt.encoded)
-			}
+				if got, want := read(t, resp), `{"name":"Åsa"}`; tt.status == 200 && got != want {
+					t.Errorf("answer = %s, want %s", got, want)
+				}
+				if tt.status != 200 {
+					return
+				}
+				got := event.Body
+				if event.IsBase64Encoded {
+					raw, err := base64.StdEncoding.DecodeString(got)
+					if err != nil {
+						t.Fatal(err)
+					}
+					got = string(raw)
+				}
+				if event.IsBase64Encoded != tt.encoded || got != tt.body {
+					t.Errorf("body of %d bytes, base64 %v; want the %d that were sent, base64 %v", len(got), event.IsBase64Encoded, len(tt.body), tt.encoded)
+				}
+			})
 		})
 	}
 }

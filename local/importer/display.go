@@ -85,7 +85,7 @@ func sentence(err error) error {
 		return err
 	}
 	if f.Member != "" {
-		return errors.New(f.Member + " " + f.Message)
+		return errors.New(f.Sentence("en"))
 	}
 	return errors.New(f.Message)
 }

@@ -218,6 +218,62 @@ func TestBadInput(t *testing.T) {
 	}
 }
 
+// What the connector does not read refuses no registration, no edit and no
+// redemption: a member that it does not know may be deep, doubled and of any type.
+func TestUnknownMembersRefuseNothing(t *testing.T) {
+	t.Parallel()
+	r := newRig(t, options{seeded: true})
+	for i, odd := range []string{
+		`"x":1,"x":{"y":1,"y":[]}`, `"x":` + strings.Repeat("[", 50_000) + strings.Repeat("]", 50_000), "\"x\":\"\xff\"",
+		`"personalid":{"a":1},"personalid":[]`, `"bonuschecks":[{"a":1,"a":2}]`, `"contactid":{},"contactid":"7"`,
+	} {
+		id := r.want(r.call("POST", "/contacts", fmt.Sprintf(`{%s,"email":"ny.%d@example.com"}`, odd, i)), 200).(string)
+		r.want(r.call("PUT", "/contacts/"+id, fmt.Sprintf(`{"namefirst":"Ny",%s}`, odd)), 200)
+		if i == 1 {
+			odd = `"x":` + strings.Repeat("[", 20_000) + strings.Repeat("]", 20_000)
+		}
+		r.want(r.call("POST", bonusPath(hundred), fmt.Sprintf(`{"orderid":%d,%s}`, 9000+i, odd)), 200)
+		r.want(r.call("DELETE", bonusPath(hundred), fmt.Sprintf(`{%s,"orderid":%d}`, odd, 9000+i)), 200)
+	}
+}
+
+// A file that is refused as a whole is told by a stable code, in both languages;
+// a switch that is not known, or not understood, imports nothing.
+func TestFilesAreRefusedInBothLanguages(t *testing.T) {
+	t.Parallel()
+	r := newRig(t, options{seeded: true})
+	const good = "email;bonuscheckid;value\nny@example.com;bc;1\n"
+	for name, c := range map[string]struct{ query, body, code, english, swedish string }{
+		"a picture":       {"", "\x89PNG\r\n\x1a\n", "file_other", "The file is a picture and not a table", "Filen är en bild och ingen tabell"},
+		"headings alone":  {"", "email;bonuscheckid;value\n", "file_no_rows", "file has no rows below its headings.", "Filen har inga rader"},
+		"no headings":     {"", "a;b\n1;2\n", "file_no_person", "columns have neither an email address nor a phone number", "varken e-postadress eller telefonnummer"},
+		"two columns":     {"", "email;E-post;bonuscheckid;value\na@example.com;;b;1\n", "file_column_twice", "columns A email and B E-post both hold the email address", "A email och B E-post"},
+		"read wrongly":    {"", "email;bonuscheckid;value;namn\na@example.com;b;1;VÃ¥rcheck\n", "file_misread", "D2 holds letters", "D2 har bokstäver"},
+		"one bad row":     {"", "email;bonuscheckid;value\na@example.com;b;x\n", "file_row_bad", "1 row cannot be read", "en rad går inte att läsa"},
+		"nothing":         {"", " ", "file_empty", "The file is empty", "Filen är tom"},
+		"withdraw":        {"?withdraw=true", good, "file_withdraw", "cannot be withdrawn", "kan inte dras tillbaka"},
+		"withdraw, empty": {"?withdraw", good, "file_withdraw", "cannot be withdrawn", "kan inte dras tillbaka"},
+		"withdraw, maybe": {"?withdraw=maybe", good, "file_withdraw", "cannot be withdrawn", "kan inte dras tillbaka"},
+		"dryrun, maybe":   {"?dryrun=maybe", good, "file_switch", "dryrun is neither true nor false", "dryrun ska vara true eller false"},
+		"dry_run":         {"?dry_run=maybe", good, "file_switch_unknown", "dry_run is not known", "dry_run är ingen känd"},
+		"preview":         {"?preview=1", good, "file_switch_unknown", "preview is not known", "preview är ingen känd"},
+		"both":            {"?dryrun=true&withdraw=true", good, "file_withdraw", "cannot be withdrawn", "kan inte dras tillbaka"},
+	} {
+		m := r.want(r.call("POST", "/bonuschecks"+c.query, c.body), 400).(map[string]any)
+		en, _ := m["message"].(string)
+		sv, _ := m["message_sv"].(string)
+		if m["code"] != c.code || !strings.Contains(en, c.english) || !strings.Contains(sv, c.swedish) || strings.ContainsAny(en+sv, "{}") {
+			t.Errorf("%s: %v", name, m)
+		}
+	}
+	if n := len(r.parts().Messages()); n != 0 || len(r.allImports()) != 0 {
+		t.Errorf("%d messages, imports %v", n, r.allImports())
+	}
+	for _, query := range []string{"?withdraw=false", "?source=crm", "?dryrun=false"} {
+		r.want(r.call("POST", "/bonuschecks"+query, good), 202)
+	}
+}
+
 // A form that holds no file, or not one, gets a sentence that says what is
 // expected.
 func TestBadForms(t *testing.T) {

@@ -23,7 +23,7 @@ import (
 func TestDayAtTheTill(t *testing.T) {
 	t.Parallel()
 	r := newRig(t, options{})
-	playDay(t, r, r.drain)
+	playDay(t, r, r.settle)
 	if n := r.rule.RequestsDuringBlock(key); n != 0 {
 		t.Errorf("%d requests during a block", n)
 	}

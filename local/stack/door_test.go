@@ -247,7 +247,7 @@ func TestOrdersWithoutEnd(t *testing.T) {
 	t.Parallel()
 	r := newRig(t, options{seeded: true})
 	row := func(i int, data string) string {
-		return fmt.Sprintf(`{"orderitemid":%d,"productname":"Tröja %d","sku":"S-%d","quantity":1,"vatvalue":25,"moneyitemtotal_net":"80.00","moneyitemtotal_vat":"20.00","deliveryinfo":"%s","additionaldata":{%s}}`, i, i, i, strings.Repeat("x", 60), data)
+		return fmt.Sprintf(`{"orderitemid":%d,"productname":"Tröja %d","sku":"S-%d","quantity":1,"vatvalue":25,"moneyitemtotal_net":"80.00","moneyitemtotal_vat":"20.00","deliveryinfo":"%s","moneydiscount":"8.00","additionaldata":{%s}}`, i, i, i, strings.Repeat("x", 38), data)
 	}
 	var rows []string
 	for i := range 17_500 {
@@ -274,6 +274,10 @@ func TestOrdersWithoutEnd(t *testing.T) {
 	if want := fmt.Sprintf("%d of 17500", 17_500-len(products)); e["productsomitted"] != want || len(products) < 100 || e["bonuschecks"] != `["bc-sist"]` {
 		t.Errorf("%d rows, omitted %q, want %q; checks %s", len(products), e["productsomitted"], want, e["bonuschecks"])
 	}
+	// The whole order is counted, the rows that were cut too.
+	r.has(e, map[string]string{
+		"productcount": "17500", "discount": "175000.00", "vatrows": `[{"rate":"25","net":"1400000.00","vat":"350000.00","total":"1750000.00"}]`,
+	})
 	r.has(r.entry(940002), map[string]string{"skus": `["S-1"]`, "productsomitted": ""})
 	r.has(r.entry(940003), map[string]string{"skus": `["S-1"]`, "productsomitted": ""})
 	r.entry(940004)

@@ -212,6 +212,20 @@ func (r *rig) later(d time.Duration) {
 	r.drain()
 }
 
+// settle waits until every order has been worked: one that waits for another, as
+// a return does for its sale, is brought back a minute later.
+func (r *rig) settle() {
+	r.t.Helper()
+	r.drain()
+	for range 5 {
+		if len(r.orders().Messages()) == 0 {
+			return
+		}
+		r.later(time.Minute)
+	}
+	r.t.Fatalf("%d orders are still waiting", len(r.orders().Messages()))
+}
+
 func (r *rig) orders() *queue.Queue {
 	q, ok := r.Broker.Queue("OrdersQueue")
 	if !ok {

@@ -3,7 +3,6 @@ package bonus
 import (
 	"cmp"
 	"encoding/json"
-	"fmt"
 	"iter"
 	"slices"
 	"strings"
@@ -100,7 +99,7 @@ func NewPlan(header []string, rows iter.Seq2[int, []string], phones customer.Pho
 	}
 	p.Dates = dates.names()
 	if p.Rows == 0 {
-		return Plan{}, nil, 0, fault.Bad("file", "has no rows below its headings")
+		return Plan{}, nil, 0, ofTable("file", "file_no_rows")
 	}
 	lost := pl.lost()
 	for _, c := range pl.people {
@@ -138,6 +137,14 @@ type planner struct {
 	priced   int // the row that names the currency
 }
 
+// ofTable is an error about the table as a whole: its columns, or the file. Its
+// message is without the name, as of any member.
+func ofTable(member, code string, args ...any) error {
+	f := fault.Say(fault.Invalid, code, args...)
+	f.Member, f.Message = member, strings.TrimSuffix(strings.TrimPrefix(f.Message, member+" "), ".")
+	return f
+}
+
 // columns finds out what the columns hold.
 func (p *planner) columns() (ignored []string, err error) {
 	p.at = map[string]int{}
@@ -149,7 +156,7 @@ func (p *planner) columns() (ignored []string, err error) {
 			hasID = false // in a file with a row for each customer, the customer's own
 		}
 		if hasID {
-			return nil, fault.Bad("columns", "%s has a row's bonus check and %s all bonus checks of a customer, one of them is expected", p.name(id), p.name(list))
+			return nil, ofTable("columns", "file_two_lists", "first", p.name(id), "second", p.name(list))
 		}
 		for member := range p.at {
 			if member != columnChecks && member != columnEmail && member != columnPhone {
@@ -158,8 +165,8 @@ func (p *planner) columns() (ignored []string, err error) {
 		}
 	}
 	for _, c := range columns {
-		if _, ok := p.at[c.member]; ok && twice[c.member] != "" {
-			return nil, fault.Bad("columns", "%s", twice[c.member])
+		if _, ok := p.at[c.member]; ok && twice[c.member] != nil {
+			return nil, twice[c.member]
 		}
 	}
 	_, mail := p.at[columnEmail]
@@ -167,11 +174,11 @@ func (p *planner) columns() (ignored []string, err error) {
 	_, value := p.at[memberValue]
 	switch {
 	case !mail && !phone:
-		return nil, fault.Bad("columns", "have neither an email address nor a phone number; the first row is expected to have headings, one of them email or phone")
+		return nil, ofTable("columns", "file_no_person")
 	case !hasList && !hasID:
-		return nil, fault.Bad("columns", "have no bonus checks; headings bonuscheckid and value are expected, or bonuschecks for a column with the JSON")
+		return nil, ofTable("columns", "file_no_checks")
 	case !hasList && !value:
-		return nil, fault.Bad("columns", "do not say what the bonus checks are worth; the heading value is expected")
+		return nil, ofTable("columns", "file_no_value")
 	}
 	for i, h := range p.header {
 		if !p.used(i) && strings.TrimSpace(h) != "" {
@@ -183,12 +190,12 @@ func (p *planner) columns() (ignored []string, err error) {
 
 // find looks the headings up. It returns what is wrong with the members that two
 // columns hold.
-func (p *planner) find() (twice map[string]string) {
+func (p *planner) find() (twice map[string]error) {
 	nouns := map[string]string{}
 	for _, c := range columns {
 		nouns[c.member] = c.noun
 	}
-	twice = map[string]string{}
+	twice = map[string]error{}
 	known, ranks := known()
 	for rank := range ranks {
 		var found []string
@@ -202,7 +209,7 @@ func (p *planner) find() (twice map[string]string) {
 			case !there:
 				p.at[m.member], found = i, append(found, m.member)
 			case slices.Contains(found, m.member):
-				twice[m.member] = fmt.Sprintf("%s and %s both hold %s, one of them is expected", p.name(first), p.name(i), nouns[m.member])
+				twice[m.member] = ofTable("columns", "file_column_twice", "first", p.name(first), "second", p.name(i), "noun", nouns[m.member])
 			}
 		}
 	}

@@ -6,6 +6,7 @@ package fault
 import (
 	"errors"
 	"fmt"
+	"maps"
 	"time"
 
 	"sitoo-rule/shared/sentence"
@@ -100,6 +101,22 @@ func SayBad(member, code string, args ...any) *Error {
 	e := Say(Invalid, code, append(args, sentence.Field, member)...)
 	e.Member = member
 	return e
+}
+
+// About returns a copy of an error about a file that also tells of the worksheet:
+// about has the arguments sentence.Sheet and sentence.Others, nil for none.
+func (e *Error) About(about sentence.Args) *Error {
+	if about == nil {
+		return e
+	}
+	told := *e
+	told.Args = maps.Clone(e.Args)
+	if told.Args == nil {
+		told.Args = sentence.Args{}
+	}
+	maps.Copy(told.Args, about)
+	told.Message, _ = sentence.Text(sentence.English, e.Code, told.Args)
+	return &told
 }
 
 // With returns the error with its cause.

@@ -159,6 +159,9 @@ func viewOf(o sitoo.Order, language string) *view {
 			checks.add(i.Additional[key])
 		}
 	}
+	for _, r := range o.Rest {
+		v.discount, v.count = v.discount.Add(r.Discount), v.count.Add(r.Quantity)
+	}
 	for _, p := range o.Payments {
 		payments.add(p.Name)
 	}

@@ -32,6 +32,8 @@ type Message struct {
 	Packed []byte `json:"order_gzip,omitempty"`
 	// Omitted is how many rows were cut from Order, see Fit.
 	Omitted int `json:"omitted,omitempty"`
+	// Rest is what the rows that were cut add up to, see sitoo.Order.
+	Rest []sitoo.Rest `json:"rest,omitempty"`
 }
 
 // Scope is the account and the label of the message, see account.Scope.
@@ -57,15 +59,59 @@ const (
 )
 
 // Fit is Encode for an order of any length: one over 2 MiB, or that the queue
-// does not take, is cut (see sitoo.Lean). omitted is how many rows it lost.
+// does not take, is cut (see sitoo.Lean). omitted is how many rows it lost; what
+// they add up to goes along, so that the entry counts the whole order.
 func (m Message) Fit() (text string, omitted int, err error) {
 	whole := m.Order
+	var all []sitoo.Rest
 	for limit := MaxSize; ; limit /= 2 {
-		m.Order, m.Omitted = sitoo.Lean(whole, limit)
+		if m.Order, m.Omitted = sitoo.Lean(whole, limit); m.Omitted > 0 {
+			if all == nil {
+				all = sums(whole)
+			}
+			m.Rest = less(all, sums(m.Order))
+		}
 		if text, err = m.Encode(); fault.KindOf(err) != fault.TooLarge || limit <= leastQueued {
 			return text, m.Omitted, err
 		}
 	}
+}
+
+// sums adds an order's rows up by VAT rate, nil if there is none or it cannot be
+// read.
+func sums(raw []byte) []sitoo.Rest {
+	o, err := sitoo.DecodeOrder(raw)
+	if err != nil {
+		return nil
+	}
+	var list []sitoo.Rest
+	decimals := sitoo.Decimals(o.Currency)
+	for _, i := range o.Items {
+		n := slices.IndexFunc(list, func(s sitoo.Rest) bool { return s.Rate.Equal(i.VATPercent) })
+		if n < 0 {
+			if len(list) > maxRates {
+				return nil // no receipt's
+			}
+			n, list = len(list), append(list, sitoo.Rest{Rate: i.VATPercent})
+		}
+		s := &list[n]
+		s.Quantity, s.Net, s.VAT = s.Quantity.Add(i.Quantity), s.Net.Add(i.Net), s.VAT.Add(i.VAT)
+		s.Discount = s.Discount.Add(grossDiscount(i, decimals))
+	}
+	return list
+}
+
+// less takes sums of rows from those of all rows of the order.
+func less(all, some []sitoo.Rest) []sitoo.Rest {
+	rest := slices.Clone(all)
+	for _, s := range some {
+		for n := range rest {
+			if r := &rest[n]; r.Rate.Equal(s.Rate) {
+				r.Quantity, r.Net, r.VAT, r.Discount = r.Quantity.Sub(s.Quantity), r.Net.Sub(s.Net), r.VAT.Sub(s.VAT), r.Discount.Sub(s.Discount)
+			}
+		}
+	}
+	return rest
 }
 
 // Weight returns how many bytes of an order a queued message unpacks to. It

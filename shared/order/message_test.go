@@ -14,6 +14,8 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
+	"github.com/shopspring/decimal"
+
 	"sitoo-rule/shared/fault"
 	"sitoo-rule/shared/order"
 	"sitoo-rule/shared/sitoo"
@@ -174,6 +176,20 @@ func TestMessageFits(t *testing.T) {
 			continue
 		}
 		o, err := sitoo.DecodeOrder(m.Order)
+		if c.cut {
+			count := decimal.Zero
+			for _, i := range o.Items {
+				count = count.Add(i.Quantity)
+			}
+			for _, r := range m.Rest {
+				count = count.Add(r.Quantity)
+			}
+			if !count.Equal(decimal.NewFromInt(int64(c.rows))) {
+				t.Errorf("%s: %s of %d rows are counted", name, count, c.rows)
+			}
+		} else if m.Rest != nil {
+			t.Errorf("%s: %v is missing, but no row", name, m.Rest)
+		}
 		proofs := 0
 		for _, i := range o.Items {
 			if i.Additional["customcrm-bonuscheckid"] != "" || i.Additional["crm-bonuscheckid"] != "" {

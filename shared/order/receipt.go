@@ -203,7 +203,8 @@ func rate(net, vat decimal.Decimal, rows []sitoo.Item) decimal.Decimal {
 }
 
 // vatRows writes what the order's rows, freight and fees have of VAT, by rate, the
-// highest first; nothing where rows are missing.
+// highest first; nothing where rows are missing and it is not known what they add
+// up to.
 func (v *view) vatRows() json.RawMessage {
 	type sum struct{ rate, net, vat decimal.Decimal }
 	var sums []sum
@@ -230,7 +231,10 @@ func (v *view) vatRows() json.RawMessage {
 	for _, c := range []sitoo.Charge{v.Freight, v.Fee} {
 		add(decimal.Zero, c.Net, c.VAT)
 	}
-	if v.Omitted > 0 {
+	for _, r := range v.Rest {
+		add(r.Rate, r.Net, r.VAT)
+	}
+	if v.Omitted > 0 && v.Rest == nil {
 		return nil
 	}
 	slices.SortStableFunc(sums, func(a, b sum) int { return b.rate.Cmp(a.rate) })

@@ -101,7 +101,7 @@ func (w *Worker) decode(body string, d *Worked) (o sitoo.Order, err error) {
 	if err != nil {
 		return o, err
 	}
-	o.Omitted = d.Omitted
+	o.Omitted, o.Rest = d.Omitted, d.Rest
 	if o.Date.IsZero() {
 		o.Date, o.Undated = d.Received, true
 	}

@@ -82,6 +82,8 @@ type limits struct {
 	until time.Time
 	usage Usage
 	told  time.Time // when Rule last said something of the usage
+	// noted is how many answers have told of it, newest which of them usage is of.
+	noted, newest int
 
 	spaced spaced
 }
@@ -305,6 +307,7 @@ func (s *Session) once(ctx context.Context, c call, what string, body []byte) er
 		}
 	}
 	s.calls.Add(1)
+	after := s.answers()
 	res, err := s.c.http.Do(req)
 	if err != nil {
 		return s.unanswered(what, err, sent.Load())
@@ -312,7 +315,7 @@ func (s *Session) once(ctx context.Context, c call, what string, body []byte) er
 	defer res.Body.Close()
 	// Read to the end, so that the connection lives on.
 	answer, err := io.ReadAll(io.LimitReader(res.Body, maxAnswer+1))
-	s.note(res.Header)
+	s.note(res.Header, after)
 	if res.StatusCode == http.StatusTooManyRequests {
 		return s.blocked(ctx, what, res, answer)
 	}
@@ -369,17 +372,38 @@ func (s *Session) blocked(ctx context.Context, what string, res *http.Response, 
 	return &fault.Error{Kind: fault.Busy, RetryAt: until, Err: &Error{What: what, Status: res.StatusCode, Text: "too many requests"}}
 }
 
-// note keeps what the answer says of the budget.
-func (s *Session) note(h http.Header) {
+// answers returns how many answers have told of the budget so far.
+func (s *Session) answers() int {
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	return s.noted
+}
+
+// note keeps what the answer says of the budget; after is how many answers had
+// told of it when the request was sent. Of requests that were under way together
+// the answers come in any order, and the one that counts more requests is newer.
+func (s *Session) note(h http.Header, after int) {
+	said := func(name string) (int, bool) {
+		v, err := strconv.ParseFloat(h.Get(name), 64)
+		return int(v), err == nil && v >= 0 && v < 1e9
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	used, known := said("RequestsCount-Current")
+	if known && after < s.newest && used < s.usage.Used {
+		return
+	}
 	for name, to := range map[string]*int{
 		"RequestsCount-Allowed": &s.usage.Allowed, "RequestsCount-Current": &s.usage.Used,
 		"X-ErrorPercent-Limit": &s.usage.ErrorLimit, "X-ErrorPercent-Current": &s.usage.ErrorsShare,
 	} {
-		if v, err := strconv.ParseFloat(h.Get(name), 64); err == nil && v >= 0 && v < 1e9 {
-			*to, s.told = int(v), s.c.now()
+		if v, ok := said(name); ok {
+			*to, s.told = v, s.c.now()
 		}
+	}
+	s.noted++
+	if known {
+		s.newest = s.noted
 	}
 }
 

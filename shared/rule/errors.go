@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"net/http"
 	"net/url"
+	"regexp"
 	"slices"
 	"strconv"
 	"strings"
@@ -346,48 +347,97 @@ const TimeLayout = "2006-01-02 15:04:05"
 
 // retryAt reads from a 429 when the account may call again. Retry-After comes
 // as seconds (documented), as an HTTP date, or as a Stockholm timestamp (seen
-// live); the v3 body repeats the timestamp. The answer's Date tells Rule's
-// clock, so that ours may be off.
+// live); the v3 body repeats the timestamp. Of several values the longest wait
+// counts. The answer's Date tells Rule's clock, so that ours may be off. What
+// cannot be read is the ten minutes that Rule's blocks last, and no wait is
+// shorter than a second or longer than an hour.
 func retryAt(h http.Header, body []byte, now time.Time) time.Time {
-	server := now
+	clocks := []time.Time{now}
 	if d, err := http.ParseTime(h.Get("Date")); err == nil {
-		server = d
+		clocks = []time.Time{d, now}
 	}
-	wait := defaultBlock
-	value := strings.TrimSpace(h.Get("Retry-After"))
-	if d, ok := waitOf(value, server); ok {
-		wait = d
-	} else if _, after, found := strings.Cut(string(body), "continue at "); found && len(after) >= len(TimeLayout) {
-		if d, ok := waitOf(after[:len(TimeLayout)], server); ok {
-			wait = d
+	wait, known := time.Duration(0), false
+	read := func(value string) {
+		if d, ok := waitOf(strings.Trim(value, " \t\""), clocks); ok {
+			wait, known = max(wait, d), true
 		}
+	}
+	for _, v := range h.Values("Retry-After") {
+		if read(v); !known { // joined by a proxy; a date has a comma in it, too
+			for part := range strings.SplitSeq(v, ",") {
+				read(part)
+			}
+		}
+	}
+	if m := continueAt.FindSubmatch(body); m != nil && !known {
+		read(string(m[1]))
+	}
+	if !known {
+		wait = defaultBlock
 	}
 	return now.Add(min(max(wait, minBlock), maxBlock))
 }
 
-func waitOf(value string, server time.Time) (time.Duration, bool) {
+// continueAt finds the timestamp in the sentence of a 429's body.
+var continueAt = regexp.MustCompile(`(?i)continue at:?\s+(\d{4}-\d\d-\d\d[ T]\d\d:\d\d(?::\d\d)?(?:\.\d+)?(?:Z|[+-]\d\d:\d\d)?)`)
+
+// localLayouts are how Rule writes when to come back, and how it might.
+var localLayouts = []string{TimeLayout, "2006-01-02 15:04", "2006-01-02T15:04:05", "2006-01-02T15:04"}
+
+// absurd is how far from both clocks a moment is no answer to the question.
+const absurd = 24 * time.Hour
+
+// waitOf reads one value; clocks are Rule's, where it is known, and ours.
+func waitOf(value string, clocks []time.Time) (time.Duration, bool) {
 	if secs, err := strconv.ParseFloat(value, 64); err == nil {
 		if !(secs >= 0 && secs < 1e6) {
 			return 0, false
 		}
 		return time.Duration(secs * float64(time.Second)), true
 	}
+	var waits []time.Duration
+	for _, clock := range clocks {
+		wait, ok := until(value, clock)
+		if !ok {
+			return 0, false
+		}
+		if wait > -absurd && wait < absurd {
+			return wait, true
+		}
+		waits = append(waits, wait)
+	}
+	return waits[0], waits[0] > 0
+}
+
+// until returns how far a moment lies ahead of a clock.
+func until(value string, clock time.Time) (time.Duration, bool) {
 	if t, err := http.ParseTime(value); err == nil {
-		return t.Sub(server), true
+		return t.Sub(clock), true
 	}
-	t, err := time.ParseInLocation(TimeLayout, value, Stockholm)
-	if err != nil {
-		return 0, false
-	}
-	wait := t.Sub(server)
-	// In the hour that comes twice in October the text does not say which of
-	// the two it means: take the one that lies ahead and is a block's length.
-	for _, shift := range []time.Duration{time.Hour, -time.Hour} {
-		twin := t.Add(shift)
-		other := wait + shift
-		if twin.In(Stockholm).Format(TimeLayout) == value && (wait < 0 || wait > 2*defaultBlock) && other >= 0 && other <= 2*defaultBlock {
-			return other, true
+	for _, layout := range []string{time.RFC1123Z, time.RFC3339, "2006-01-02 15:04:05Z07:00"} {
+		if t, err := time.Parse(layout, value); err == nil {
+			return t.Sub(clock), true
 		}
 	}
-	return wait, true
+	for _, layout := range localLayouts {
+		if t, err := time.ParseInLocation(layout, value, Stockholm); err == nil {
+			return untilLocal(t, clock), true
+		}
+	}
+	return 0, false
+}
+
+// untilLocal is for a moment of Stockholm's. In the hour that comes twice in
+// October the text does not say which of the two it means: it is the one that
+// lies ahead and is a block's length.
+func untilLocal(t, clock time.Time) time.Duration {
+	wait := t.Sub(clock)
+	for _, shift := range []time.Duration{time.Hour, -time.Hour} {
+		twin := t.Add(shift).In(Stockholm).Format(TimeLayout) == t.In(Stockholm).Format(TimeLayout)
+		other := wait + shift
+		if twin && (wait < 0 || wait > 2*defaultBlock) && other >= 0 && other <= 2*defaultBlock {
+			return other
+		}
+	}
+	return wait
 }

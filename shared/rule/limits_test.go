@@ -62,6 +62,31 @@ func TestRetryAfter(t *testing.T) {
 		"seconds need no clock":      {server: summer, header: "120", date: "Thu, 14 May 2020 12:15:16 GMT", want: 2 * time.Minute},
 		"Date is not a date":         {server: summer, header: "2026-05-14 14:22:16", date: "yesterday", want: 10 * time.Minute},
 
+		"RFC 850":                      {server: summer, header: "Thursday, 14-May-26 12:15:16 GMT", want: 3 * time.Minute},
+		"asctime":                      {server: summer, header: "Thu May 14 12:15:16 2026", want: 3 * time.Minute},
+		"HTTP date with an offset":     {server: summer, header: "Thu, 14 May 2026 14:15:16 +0200", want: 3 * time.Minute},
+		"RFC 3339":                     {server: summer, header: "2026-05-14T14:15:16+02:00", want: 3 * time.Minute},
+		"RFC 3339, UTC":                {server: summer, header: "2026-05-14T12:15:16Z", want: 3 * time.Minute},
+		"Stockholm, without seconds":   {server: "2026-05-14T12:12:00Z", header: "2026-05-14 14:22", want: 10 * time.Minute},
+		"Stockholm, with a T":          {server: summer, header: "2026-05-14T14:22:16", want: 10 * time.Minute},
+		"in quotation marks":           {server: summer, header: `"120"`, want: 2 * time.Minute},
+		"blank":                        {server: summer, header: "  ", want: unknown},
+		"seconds, and a unit":          {server: summer, header: "120 s", want: unknown},
+		"two values in one":            {server: summer, header: "60, 120", want: 2 * time.Minute},
+		"two, one of them odd":         {server: summer, header: "soon, 120", want: 2 * time.Minute},
+		"a long number":                {server: summer, header: "999999999999999999999999", want: unknown},
+		"hexadecimal":                  {server: summer, header: "0x10", want: unknown},
+		"years ago":                    {server: summer, header: "1970-01-01 00:00:00", want: unknown},
+		"years ago, HTTP":              {server: summer, header: "Thu, 01 Jan 1970 00:00:00 GMT", want: unknown},
+		"the year 9999":                {server: summer, header: "9999-12-31 23:59:59", want: time.Hour},
+		"Date of 1970":                 {server: summer, header: "2026-05-14 14:22:16", date: "Thu, 01 Jan 1970 00:00:00 GMT", want: 10 * time.Minute},
+		"Date of 2099":                 {server: summer, header: "2026-05-14 14:22:16", date: "Thu, 14 May 2099 12:12:16 GMT", want: 10 * time.Minute},
+		"body without seconds":         {server: "2026-05-14T12:12:00Z", body: "You can continue at 2026-05-14 14:16.", want: 4 * time.Minute},
+		"body with a zone":             {server: summer, body: "You can continue at 2026-05-14T14:16:16+02:00.", want: 4 * time.Minute},
+		"body in other letters":        {server: summer, body: "TOO MANY REQUESTS. YOU CAN CONTINUE AT: 2026-05-14 14:16:16", want: 4 * time.Minute},
+		"body of the year 1":           {server: summer, body: "You can continue at 0001-01-01 00:00:00.", want: unknown},
+		"body with a day that is none": {server: summer, body: "You can continue at 2026-02-31 14:16:16.", want: unknown},
+
 		// On 2026-10-25, 02:00 to 03:00 comes twice: first in summer time.
 		"first 02:25":               {server: "2026-10-25T00:15:00Z", header: "2026-10-25 02:25:00", want: 10 * time.Minute},
 		"second 02:25":              {server: "2026-10-25T01:15:00Z", header: "2026-10-25 02:25:00", want: 10 * time.Minute},
@@ -69,6 +94,8 @@ func TestRetryAfter(t *testing.T) {
 		"from the first to second":  {server: "2026-10-25T00:55:00Z", header: "2026-10-25 02:05:00", want: 10 * time.Minute},
 		"out of the second hour":    {server: "2026-10-25T01:55:00Z", header: "2026-10-25 03:05:00", want: 10 * time.Minute},
 		"second, in the body alone": {server: "2026-10-25T01:15:00Z", body: "continue at 2026-10-25 02:25:00.", want: 10 * time.Minute},
+		"second, without seconds":   {server: "2026-10-25T01:15:00Z", header: "2026-10-25 02:25", want: 10 * time.Minute},
+		"second, Rule's clock":      {server: "2026-10-25T00:15:00Z", header: "2026-10-25 02:25:00", date: "Sun, 25 Oct 2026 01:15:00 GMT", want: 10 * time.Minute},
 		// On 2026-03-29, 02:00 to 03:00 does not come at all.
 		"over the hour that is missing": {server: "2026-03-29T00:55:00Z", header: "2026-03-29 03:05:00", want: 10 * time.Minute},
 	} {
@@ -82,6 +109,23 @@ func TestRetryAfter(t *testing.T) {
 				t.Errorf("wait = %v, want %v", got, tt.want)
 			}
 		})
+	}
+}
+
+// Where several Retry-After come, the account is left alone for the longest.
+func TestRetryAfterTwice(t *testing.T) {
+	t.Parallel()
+	for _, values := range [][]string{{"60", "120"}, {"120", "60"}, {"soon", "120"}, {"120", ""}, {"-1", "2026-05-14 14:14:16"}} {
+		w := &wire{replies: []reply{func(r *http.Request) (*http.Response, error) {
+			res, err := answered(429, "")(r)
+			res.Header = http.Header{"Retry-After": values}
+			return res, err
+		}}}
+		now := time.Date(2026, 5, 14, 12, 12, 16, 0, time.UTC)
+		f := fault.As(client(w, now).Session(key, time.Time{}, nil).Verify(t.Context()))
+		if got := f.RetryAt.Sub(now); got != 2*time.Minute {
+			t.Errorf("%q: %v, want 2m", values, got)
+		}
 	}
 }
 
@@ -250,5 +294,43 @@ func TestUsage(t *testing.T) {
 	_ = s.Verify(t.Context())
 	if got, want := s.Usage(), (rule.Usage{Allowed: 2000, Used: 900, ErrorLimit: 49, ErrorsShare: 51}); got != want {
 		t.Errorf("after a 429: %+v, want %+v", got, want)
+	}
+}
+
+// Of calls that were under way together, the answer that counts more requests is
+// the newer one, whichever comes last; a later call's answer counts in any case.
+func TestUsageOfCallsUnderWayTogether(t *testing.T) {
+	t.Parallel()
+	under, gate := make(chan struct{}), make(chan struct{})
+	told := func(used, errors string) reply {
+		return answered(200, "{}", "RequestsCount-Allowed", "2000", "RequestsCount-Current", used, "X-ErrorPercent-Limit", "49", "X-ErrorPercent-Current", errors)
+	}
+	w := &wire{replies: []reply{
+		func(r *http.Request) (*http.Response, error) {
+			close(under)
+			<-gate
+			return told("29", "10")(r)
+		},
+		told("31", "3"), told("5", "0"),
+	}}
+	s := client(w, noon).Session(key, time.Time{}, nil)
+	first := make(chan error)
+	go func() { first <- s.Verify(t.Context()) }()
+	<-under
+	if err := s.Verify(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	close(gate)
+	if err := <-first; err != nil {
+		t.Fatal(err)
+	}
+	if got, want := s.Usage(), (rule.Usage{Allowed: 2000, Used: 31, ErrorLimit: 49, ErrorsShare: 3}); got != want {
+		t.Errorf("after the earlier call's late answer: %+v, want %+v", got, want)
+	}
+	if err := s.Verify(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	if got := s.Usage().Used; got != 5 {
+		t.Errorf("after a later call: %d used, want 5", got)
 	}
 }

@@ -26,7 +26,14 @@ type Args map[string]any
 func Text(language, code string, args Args) (text string, ok bool) {
 	words, ok := catalogue[code]
 	if !ok {
+		words, ok = files[code]
+	}
+	if !ok {
 		return "", false
+	}
+	if about := sheetCode(code, args); about != "" {
+		text, _ = Text(language, about, args)
+		words.sv, words.en = words.sv+" "+text, words.en+" "+text
 	}
 	text = words.sv
 	if language == English {
@@ -41,7 +48,11 @@ func Text(language, code string, args Args) (text string, ok bool) {
 		if n, ok := v.(float64); ok { // read back from JSON
 			value = strconv.FormatFloat(n, 'f', -1, 64)
 		}
-		if label, known := labels[value]; known && (name == Field || name == What) {
+		label, known := labels[value]
+		if !known {
+			label, known = kinds[value]
+		}
+		if known && (name == Field || name == What) {
 			if value = label.sv; language == English {
 				value = label.en
 			}
@@ -59,11 +70,20 @@ const Field = "field"
 // ("bonuscheck") or a promotion ("promotion").
 const What = "what"
 
+// OfFile reports whether a sentence is about a file as a whole: those are told in
+// both languages.
+func OfFile(code string) bool {
+	_, ok := files[code]
+	return ok
+}
+
 // Codes returns every code, in alphabetical order.
 func Codes() []string {
 	list := make([]string, 0, len(catalogue))
-	for code := range catalogue {
-		list = append(list, code)
+	for _, all := range []map[string]words{catalogue, files} {
+		for code := range all {
+			list = append(list, code)
+		}
 	}
 	slices.Sort(list)
 	return list

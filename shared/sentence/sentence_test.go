@@ -1,6 +1,7 @@
 package sentence_test
 
 import (
+	"os"
 	"regexp"
 	"slices"
 	"strings"
@@ -61,5 +62,49 @@ func TestText(t *testing.T) {
 	}
 	if got, ok := sentence.Text("sv", "no_such_code", nil); ok || got != "" {
 		t.Errorf("an unknown code gives %q", got)
+	}
+}
+
+// The page for merchants and for who translates has every sentence about a file.
+func TestSentencesAboutFilesAreDocumented(t *testing.T) {
+	t.Parallel()
+	page, err := os.ReadFile("../../docs/bonus-check-files.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	n := 0
+	for _, code := range sentence.Codes() {
+		if !sentence.OfFile(code) {
+			continue
+		}
+		n++
+		en, _ := sentence.Text(sentence.English, code, nil)
+		sv, _ := sentence.Text(sentence.Swedish, code, nil)
+		if row := "| `" + code + "` | " + en + " | " + sv + " |\n"; !strings.Contains(string(page), row) {
+			t.Errorf("the page lacks %s", row)
+		}
+	}
+	if n < 40 {
+		t.Errorf("%d sentences about files", n)
+	}
+}
+
+// Which worksheet was read is told after any sentence about a file, in both
+// languages; what a file is instead of a table is translated.
+func TestAboutFiles(t *testing.T) {
+	t.Parallel()
+	for _, tt := range []struct {
+		language, code string
+		args           sentence.Args
+		want           string
+	}{
+		{"sv", "file_no_table", sentence.Args{sentence.Sheet: "Blad {cell}"}, "Tabellen är tom. En rad med rubriker väntas, och en rad för varje post under den. Bara det första synliga kalkylbladet läses, som är ”Blad {cell}”."},
+		{"en", "file_no_table", sentence.Args{sentence.Sheet: "x", sentence.Others: 2}, "The table is empty. A line of headings is expected, and a row for each record below it. Only the first visible worksheet is read, which is “x”, and the workbook has 2 more. If the table is in another one, move that to the front, save the file and send it again."},
+		{"sv", "file_formula", sentence.Args{"cell": "C7"}, "C7 innehåller en formel. Kopiera cellerna och klistra in dem som värden, spara filen och skicka den igen."},
+		{"sv", "file_other", sentence.Args{sentence.What: "picture"}, "Filen är en bild och ingen tabell. Spara tabellen som .xlsx, .xls, .csv eller .txt (tabbavgränsad) och skicka den filen."},
+	} {
+		if got, _ := sentence.Text(tt.language, tt.code, tt.args); got != tt.want {
+			t.Errorf("%s in %s: %q, want %q", tt.code, tt.language, got, tt.want)
+		}
 	}
 }

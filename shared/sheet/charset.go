@@ -105,7 +105,7 @@ func Charset(r io.Reader) (*charmap.Charmap, error) {
 	case wrong > 0 && best > 0:
 		return charsets[best], nil
 	}
-	return nil, fault.New(fault.Invalid, "The file is text in an encoding that cannot be told: line %d holds a letter that could be several, or none. Save the file as .xlsx, or as UTF-8 text (in Excel: CSV UTF-8), and send that one.", first)
+	return nil, fault.Say(fault.Invalid, "file_encoding", "line", first)
 }
 
 // misread are signs of text that was read in a wrong encoding and saved again:

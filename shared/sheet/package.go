@@ -28,11 +28,11 @@ func (w *workbook) refuse() error {
 	case macros:
 		return errMacros
 	case w.parts["xl/workbook.bin"] != nil:
-		return fault.New(fault.Invalid, "The file is a binary workbook (.xlsb), which is not read. %s", expected)
+		return fault.Say(fault.Invalid, "file_xlsb")
 	case w.parts["mimetype"] != nil && w.parts["content.xml"] != nil:
-		return fault.New(fault.Invalid, "The file is an OpenDocument file (.ods), which is not read. %s", expected)
+		return fault.Say(fault.Invalid, "file_ods")
 	case !book:
-		return fault.New(fault.Invalid, "The file is a ZIP archive without a workbook in it. %s", expected)
+		return fault.Say(fault.Invalid, "file_zip")
 	}
 	return nil
 }

@@ -18,7 +18,6 @@ package sheet
 import (
 	"bytes"
 	"errors"
-	"fmt"
 	"slices"
 	"strconv"
 	"strings"
@@ -26,6 +25,7 @@ import (
 	"unicode/utf8"
 
 	"sitoo-rule/shared/fault"
+	"sitoo-rule/shared/sentence"
 )
 
 // The limits of a file. What is over one is fault.TooLarge. The heap stays
@@ -49,7 +49,9 @@ type Sheet struct {
 	Format string
 	// Note says which worksheet this is and how another one is read instead, ""
 	// if the workbook has no other one that is visible.
-	Note   string
+	Note string
+	// About is what Note says, as the arguments of a sentence about a file.
+	About  sentence.Args
 	Header Row   // the first line that is not empty
 	Rows   []Row // the other ones
 }
@@ -60,9 +62,6 @@ type Row struct {
 	Number int // as a spreadsheet counts: 1 is the first line
 	Cells  []string
 }
-
-// expected ends the sentence about a file that cannot be read.
-const expected = "Save the table as .xlsx, .xls, .csv or .txt (tab-separated) and send that file."
 
 // Read reads a table file.
 //
@@ -91,7 +90,7 @@ const expected = "Save the table as .xlsx, .xls, .csv or .txt (tab-separated) an
 func Read(body []byte) (Sheet, error) {
 	switch {
 	case len(body) > MaxSize:
-		return Sheet{}, fault.New(fault.TooLarge, "The file is larger than %d MiB. Split it into smaller files, each with the headings.", MaxSize>>20)
+		return Sheet{}, fault.Say(fault.TooLarge, "file_large", "mib", MaxSize>>20)
 	case bytes.HasPrefix(body, []byte("PK\x03\x04")), bytes.HasPrefix(body, []byte("PK\x05\x06")):
 		return readXLSX(body)
 	case bytes.HasPrefix(body, []byte(compoundMagic)):
@@ -133,24 +132,24 @@ func (b *builder) cell(row, col int, s string) error {
 		return nil
 	}
 	if col >= MaxColumns {
-		return fault.New(fault.TooLarge, "%s is to the right of column %s. A table may have %d columns.", cellName(row, col), Column(MaxColumns-1), MaxColumns)
+		return fault.Say(fault.TooLarge, "file_columns", "cell", cellName(row, col), "column", Column(MaxColumns-1), "limit", MaxColumns)
 	}
 	if len(s) > MaxCell && utf8.RuneCountInString(s) > MaxCell {
 		return tooLong(row, col)
 	}
 	if Misread(s) {
-		return fault.New(fault.Invalid, "%s holds letters that were read in the wrong encoding before, such as Ã¥ for å. Go back to the file in which they are right, save it as .xlsx or as UTF-8 text (in Excel: CSV UTF-8) and send that file.", cellName(row, col))
+		return fault.Say(fault.Invalid, "file_misread", "cell", cellName(row, col))
 	}
 	if !utf8.ValidString(s) || strings.ContainsFunc(s, control) {
-		return fault.New(fault.Invalid, "%s holds a character that is damaged or none of a text. Type the cell again, save the file and send it again.", cellName(row, col))
+		return fault.Say(fault.Invalid, "file_character", "cell", cellName(row, col))
 	}
 	b.cells += col + 1 - len(b.row)
 	b.text += len(s)
 	if b.cells > MaxCells {
-		return fault.New(fault.TooLarge, "The table has more than %d cells. Split it into smaller files, each with the headings.", MaxCells)
+		return fault.Say(fault.TooLarge, "file_cells", "limit", MaxCells)
 	}
 	if b.text > MaxUnpacked {
-		return fault.New(fault.TooLarge, "The table holds more than %d MiB of text. Split it into smaller files, each with the headings.", MaxUnpacked>>20)
+		return fault.Say(fault.TooLarge, "file_text", "mib", MaxUnpacked>>20)
 	}
 	for len(b.row) < col {
 		b.row = append(b.row, "")
@@ -161,7 +160,7 @@ func (b *builder) cell(row, col int, s string) error {
 
 // tooLong is the error for a cell with too much text.
 func tooLong(row, col int) error {
-	return fault.New(fault.TooLarge, "%s holds more than %d characters, which is the limit of a cell.", cellName(row, col), MaxCell)
+	return fault.Say(fault.TooLarge, "file_cell_long", "cell", cellName(row, col), "limit", MaxCell)
 }
 
 // end ends the row at hand.
@@ -176,7 +175,7 @@ func (b *builder) end(number int) error {
 		return nil
 	}
 	if len(b.sheet.Rows) == MaxRows {
-		return fault.New(fault.TooLarge, "The table has more than %d rows. Split it into smaller files, each with the headings.", MaxRows)
+		return fault.Say(fault.TooLarge, "file_rows", "limit", MaxRows)
 	}
 	b.sheet.Rows = append(b.sheet.Rows, row)
 	return nil
@@ -184,35 +183,48 @@ func (b *builder) end(number int) error {
 
 // done returns the table.
 func (b *builder) done(format string) (Sheet, error) {
-	b.sheet.Format, b.sheet.Note = format, b.note()
+	b.sheet.Format, b.sheet.Note, b.sheet.About = format, b.note(), b.about()
 	if b.sheet.Header.Number > 0 {
 		return b.sheet, nil
 	}
-	sentence := "The table is empty. A line of headings is expected, and a row for each record below it."
-	if b.name != "" && b.sheet.Note == "" {
-		b.sheet.Note = fmt.Sprintf("Only the first visible worksheet is read, which is “%s”.", b.name)
+	f := fault.Say(fault.Invalid, "file_no_table")
+	if b.name == "" {
+		return Sheet{}, f
 	}
-	return Sheet{}, fault.New(fault.Invalid, "%s", strings.TrimSpace(sentence+" "+b.sheet.Note))
+	args := b.about()
+	if b.others == 0 {
+		args = sentence.Args{sentence.Sheet: b.name}
+	}
+	return Sheet{}, f.About(args)
+}
+
+// about is what the answer says of the worksheet, nil if there is but one.
+func (b *builder) about() sentence.Args {
+	if b.others == 0 {
+		return nil
+	}
+	return sentence.Args{sentence.Sheet: b.name, sentence.Others: b.others}
 }
 
 // note is the Note of the table.
-func (b *builder) note() string {
-	if b.others == 0 {
+func (b *builder) note() string { return noteOf(b.about()) }
+
+func noteOf(about sentence.Args) string {
+	if about == nil {
 		return ""
 	}
-	return fmt.Sprintf("Only the first visible worksheet is read, which is “%s”, and the workbook has %d more. If the table is in another one, move that to the front, save the file and send it again.", b.name, b.others)
+	text, _ := sentence.Text(sentence.English, "file_sheet", about)
+	return text
 }
 
 // told adds to an error about the worksheet which one it is, if there are others:
 // it may be one that explains the table.
 func (b *builder) told(err error) error {
 	f, ok := errors.AsType[*fault.Error](err)
-	if !ok || b.note() == "" {
+	if !ok || b.others == 0 {
 		return err
 	}
-	with := *f
-	with.Message += " " + b.note()
-	return &with
+	return f.About(b.about())
 }
 
 // named notes what a worksheet is called.

@@ -8,6 +8,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"sitoo-rule/shared/fault"
+	"sitoo-rule/shared/sentence"
 	"sitoo-rule/shared/sheet"
 )
 
@@ -25,6 +26,10 @@ func reads(t *testing.T, body []byte, want sheet.Sheet) {
 	if err != nil {
 		t.Fatalf("Read: %v", err)
 	}
+	if text, _ := sentence.Text(sentence.English, "file_sheet", got.About); got.About == nil != (got.Note == "") || got.About != nil && text != got.Note {
+		t.Errorf("About is %v beside the note %q", got.About, got.Note)
+	}
+	got.About = want.About // Note says it
 	if diff := cmp.Diff(want, got); diff != "" {
 		t.Errorf("read (-want +got):\n%s", diff)
 	}
@@ -42,6 +47,8 @@ func refuses(t *testing.T, body []byte, kind fault.Kind, text string) {
 		t.Errorf("error = %v, want %v with %q", err, kind, text)
 	case !strings.HasSuffix(f.Message, "."):
 		t.Errorf("message %q is not a sentence", f.Message)
+	case !sentence.OfFile(f.Code) || strings.ContainsAny(f.Sentence(sentence.Swedish), "{}") || f.Sentence(sentence.Swedish) == f.Message:
+		t.Errorf("code %q, in Swedish %q", f.Code, f.Sentence(sentence.Swedish))
 	}
 }
 
@@ -131,8 +138,8 @@ func TestLimits(t *testing.T) {
 
 func TestLines(t *testing.T) {
 	t.Parallel()
-	lines, cells, note, err := sheet.Lines([]byte("\nemail;phone\n\n;1\n"))
-	if diff := cmp.Diff([]int{2, 4}, lines); diff != "" || note != "" || err != nil {
+	lines, cells, about, err := sheet.Lines([]byte("\nemail;phone\n\n;1\n"))
+	if diff := cmp.Diff([]int{2, 4}, lines); diff != "" || about != nil || err != nil {
 		t.Errorf("error = %v, lines (-want +got):\n%s", err, diff)
 	}
 	if diff := cmp.Diff([][]string{{"email", "phone"}, {"", "1"}}, cells); diff != "" {

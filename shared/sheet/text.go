@@ -9,6 +9,7 @@ import (
 	"golang.org/x/text/encoding/unicode"
 
 	"sitoo-rule/shared/fault"
+	"sitoo-rule/shared/sentence"
 )
 
 // readText reads a file that is neither kind of workbook.
@@ -18,7 +19,7 @@ func readText(body []byte) (Sheet, error) {
 		return Sheet{}, err
 	}
 	if what := otherText(s); what != "" {
-		return Sheet{}, fault.New(fault.Invalid, "The file is %s and not a table. %s", what, expected)
+		return Sheet{}, fault.Say(fault.Invalid, "file_other", sentence.What, what)
 	}
 	s = strings.ReplaceAll(s, "\r\n", "\n")
 	if !strings.Contains(s, "\n") {
@@ -49,27 +50,27 @@ func readText(body []byte) (Sheet, error) {
 
 // binaries are the first bytes of files that are sent by mistake.
 var binaries = []struct{ magic, what string }{
-	{"%PDF", "a PDF document"},
-	{"{\\rtf", "an RTF document"},
-	{"\x1f\x8b", "a compressed (gzip) file"},
-	{"7z\xbc\xaf\x27\x1c", "a compressed (7z) file"},
-	{"Rar!", "a compressed (rar) file"},
-	{"\x89PNG", "a picture"},
-	{"\xff\xd8\xff", "a picture"},
-	{"GIF8", "a picture"},
+	{"%PDF", "pdf"},
+	{"{\\rtf", "rtf"},
+	{"\x1f\x8b", "gzip"},
+	{"7z\xbc\xaf\x27\x1c", "7z"},
+	{"Rar!", "rar"},
+	{"\x89PNG", "picture"},
+	{"\xff\xd8\xff", "picture"},
+	{"GIF8", "picture"},
 }
 
-// otherText returns what a text is if it is not a table: programs that offer
+// otherText returns what a text is, as sentences name it, if it is not a table: programs that offer
 // to export to Excel often write a web page and call it .xls.
 func otherText(s string) string {
 	s = trim(s)
 	switch {
 	case len(s) > 1 && s[0] == '<' && (s[1] == '!' || s[1] == '?' || 'a' <= s[1]|0x20 && s[1]|0x20 <= 'z'):
-		return "a web page or XML, whatever its name says,"
+		return "web"
 	case strings.HasPrefix(s, "MIME-Version:"):
-		return "a saved web page, whatever its name says,"
+		return "saved_web"
 	case strings.HasPrefix(s, "{"), strings.HasPrefix(s, "[{"):
-		return "JSON"
+		return "json"
 	}
 	return ""
 }
@@ -78,7 +79,7 @@ func otherText(s string) string {
 func decode(body []byte) (string, error) {
 	for _, b := range binaries {
 		if bytes.HasPrefix(body, []byte(b.magic)) {
-			return "", fault.New(fault.Invalid, "The file is %s and not a table. %s", b.what, expected)
+			return "", fault.Say(fault.Invalid, "file_other", sentence.What, b.what)
 		}
 	}
 	var s string
@@ -90,7 +91,7 @@ func decode(body []byte) (string, error) {
 		}
 		s = string(rest)
 	case marked:
-		return "", fault.New(fault.Invalid, "The file says that it is UTF-8, which line %d is not. Save it again as UTF-8.", badLine(rest))
+		return "", fault.Say(fault.Invalid, "file_utf8_marked", "line", badLine(rest))
 	default:
 		if endian, ok := utf16Of(body); ok {
 			return decodeUTF16(body, endian)
@@ -99,7 +100,7 @@ func decode(body []byte) (string, error) {
 		// unheard of. UTF-8 with a damaged character is not: somebody's name
 		// would be stored garbled.
 		if good, bad := sequences(rest); good > bad {
-			return "", fault.New(fault.Invalid, "The file is UTF-8, which line %d is not. Save it again as UTF-8.", badLine(rest))
+			return "", fault.Say(fault.Invalid, "file_utf8", "line", badLine(rest))
 		}
 		charset, err := Charset(bytes.NewReader(rest))
 		if err != nil {
@@ -107,7 +108,7 @@ func decode(body []byte) (string, error) {
 		}
 		text, err := charset.NewDecoder().Bytes(rest)
 		if err != nil {
-			return "", fault.Wrap(fault.Invalid, err, "The file is not text. %s", expected)
+			return "", fault.Say(fault.Invalid, "file_not_text").With(err)
 		}
 		s = string(text)
 	}
@@ -147,11 +148,11 @@ func utf16Of(body []byte) (unicode.Endianness, bool) {
 // decodeUTF16 returns the text of a file that is UTF-16.
 func decodeUTF16(body []byte, e unicode.Endianness) (string, error) {
 	if len(body)%2 != 0 {
-		return "", fault.New(fault.Invalid, "The file is UTF-16 text that is cut off. Save it again, as UTF-8 if you can choose.")
+		return "", fault.Say(fault.Invalid, "file_utf16")
 	}
 	text, err := unicode.UTF16(e, unicode.UseBOM).NewDecoder().Bytes(body)
 	if err != nil {
-		return "", fault.Wrap(fault.Invalid, err, "The file is not text. %s", expected)
+		return "", fault.Say(fault.Invalid, "file_not_text").With(err)
 	}
 	s := string(text)
 	return s, printable(s)
@@ -208,9 +209,9 @@ func printable(s string) error {
 		case r == newline:
 			line++
 		case r == utf8.RuneError:
-			return fault.New(fault.Invalid, "Line %d holds a character that is damaged. Correct it, and save the file as UTF-8.", line)
+			return fault.Say(fault.Invalid, "file_line_damaged", "line", line)
 		case control(r):
-			return fault.New(fault.Invalid, "The file is not a table: line %d holds a control character. %s", line, expected)
+			return fault.Say(fault.Invalid, "file_line_control", "line", line)
 		}
 	}
 	return nil
@@ -282,7 +283,7 @@ func (p *parser) next(row, col int) (cell string, last bool, err error) {
 		case end-from > utf8.UTFMax*MaxCell:
 			return "", false, tooLong(row, col)
 		case p.separator != '\t':
-			return "", false, fault.New(fault.Invalid, "%s begins with a quotation mark, and is not as expected after it: a cell in quotation marks ends with one, and one inside it is written twice.", cellName(row, col))
+			return "", false, fault.Say(fault.Invalid, "file_quotation", "cell", cellName(row, col))
 		}
 	}
 	if !quoted {

@@ -9,6 +9,7 @@ import (
 	"strconv"
 
 	"sitoo-rule/shared/fault"
+	"sitoo-rule/shared/sentence"
 )
 
 // What a compound file holds, by the name of a stream or storage in lower case.
@@ -19,12 +20,12 @@ var contents = []struct {
 	{"encryptedpackage", errPassword}, // an .xlsx file with a password
 	{"_vba_project_cur", errMacros},
 	{"_vba_project", errMacros},
-	{"worddocument", fault.New(fault.Invalid, "The file is a text document (.doc) and not a table. %s", expected)},
-	{"powerpoint document", fault.New(fault.Invalid, "The file is a presentation (.ppt) and not a table. %s", expected)},
+	{"worddocument", fault.Say(fault.Invalid, "file_other", sentence.What, "doc")},
+	{"powerpoint document", fault.Say(fault.Invalid, "file_other", sentence.What, "ppt")},
 }
 
 // errOldXLS is the error for a workbook older than what an .xls file is today.
-var errOldXLS = fault.New(fault.Invalid, "The workbook is of Excel 95 or older, which is not read. %s", expected)
+var errOldXLS = fault.Say(fault.Invalid, "file_excel95")
 
 // readXLS reads a compound file with a workbook in the format BIFF8, as Excel
 // 97 to 2003 and most that write .xls do.
@@ -43,7 +44,7 @@ func readXLS(body []byte) (Sheet, error) {
 		entry, ok = c.find("book")
 	}
 	if !ok {
-		return Sheet{}, fault.New(fault.Invalid, "The file holds no workbook. %s", expected)
+		return Sheet{}, fault.Say(fault.Invalid, "file_no_workbook")
 	}
 	stream, err := c.stream(entry)
 	if err != nil {

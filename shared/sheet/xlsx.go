@@ -18,25 +18,25 @@ import (
 
 // Refusals of workbooks, of both kinds.
 var (
-	errMacros   = fault.New(fault.Invalid, "The workbook holds macros, which are refused. Save it as .xlsx, .csv or .txt (tab-separated), without macros, and send that file.")
-	errPassword = fault.New(fault.Invalid, "The workbook is protected with a password. Save it without one and send that file.")
-	errNoSheet  = fault.New(fault.Invalid, "The workbook has no visible worksheet. %s", expected)
+	errMacros   = fault.Say(fault.Invalid, "file_macros")
+	errPassword = fault.Say(fault.Invalid, "file_password")
+	errNoSheet  = fault.Say(fault.Invalid, "file_no_sheet")
 )
 
 // damaged is the error for a workbook that cannot be read. err, for the log,
 // holds nothing of the cells.
 func damaged(err error) error {
-	return fault.Wrap(fault.Invalid, err, "The workbook is damaged. Open it in a spreadsheet program, save it again as .xlsx and send that file.")
+	return fault.Say(fault.Invalid, "file_damaged").With(err)
 }
 
 // formulaAt is the error for a cell that is worked out.
 func formulaAt(row, col int) error {
-	return fault.New(fault.Invalid, "%s holds a formula. Copy the cells and paste them as values, save the file and send it again.", cellName(row, col))
+	return fault.Say(fault.Invalid, "file_formula", "cell", cellName(row, col))
 }
 
 // errorAt is the error for a cell that shows an error.
 func errorAt(row, col int) error {
-	return fault.New(fault.Invalid, "%s holds an error, such as #N/A. Correct or empty the cell, save the file and send it again.", cellName(row, col))
+	return fault.Say(fault.Invalid, "file_error", "cell", cellName(row, col))
 }
 
 // workbook is an .xlsx file: XML in a ZIP archive.
@@ -56,7 +56,7 @@ func readXLSX(body []byte) (Sheet, error) {
 		return Sheet{}, damaged(fmt.Errorf("open the archive: %w", err))
 	}
 	if len(archive.File) > maxEntries {
-		return Sheet{}, fault.New(fault.TooLarge, "The workbook is made of more than %d parts. %s", maxEntries, expected)
+		return Sheet{}, fault.Say(fault.TooLarge, "file_parts", "limit", maxEntries)
 	}
 	w := workbook{parts: make(map[string]*zip.File, len(archive.File)), budget: budget{MaxUnpacked, maxElements}, in: bufio.NewReaderSize(nil, maxToken)}
 	for _, f := range archive.File {
@@ -186,7 +186,7 @@ func (w *workbook) strings(name string) error {
 			text = s.richText(text, 2)
 		case k == end && s.name == "si":
 			if len(w.shared) == MaxCells {
-				return fault.New(fault.TooLarge, "The workbook holds more than %d texts. Split it into smaller files, each with the headings.", MaxCells)
+				return fault.Say(fault.TooLarge, "file_texts", "limit", MaxCells)
 			}
 			w.shared = append(w.shared, unescape(string(text)))
 		}

@@ -24,9 +24,9 @@ const (
 // Errors of XML, which quote nothing of it.
 var (
 	errXML      = errors.New("a part is not XML")
-	errToken    = fault.New(fault.TooLarge, "The workbook has a cell with more than %d characters, which is the limit of a cell.", MaxCell)
-	errUnpacked = fault.New(fault.TooLarge, "The workbook unpacks to more than %d MiB. Split it into smaller files, each with the headings.", MaxUnpacked>>20)
-	errElements = fault.New(fault.TooLarge, "The workbook has too many cells, empty ones counted. Copy the table alone into a new workbook, save it and send that file.")
+	errToken    = fault.Say(fault.TooLarge, "file_cell_longer", "limit", MaxCell)
+	errUnpacked = fault.Say(fault.TooLarge, "file_unpacked", "mib", MaxUnpacked>>20)
+	errElements = fault.Say(fault.TooLarge, "file_elements")
 )
 
 // budget is what may still be read of a file, over all its parts.

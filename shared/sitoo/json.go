@@ -6,9 +6,11 @@ package sitoo
 
 import (
 	"bytes"
+	"cmp"
 	"encoding/json"
 	"errors"
 	"io"
+	"slices"
 	"strconv"
 	"strings"
 	"unicode/utf8"
@@ -69,7 +71,7 @@ func Check(body []byte) error {
 			top := &stack[n-1]
 			if _, twice := top.seen[name]; twice {
 				top.name = memberName(name)
-				return fault.Bad(path(), "is there twice in one object, once is expected")
+				return doubled(path())
 			}
 			top.seen[name] = struct{}{}
 			top.key, top.name = false, memberName(name)
@@ -89,6 +91,44 @@ func Check(body []byte) error {
 			stack[n-1].key, stack[n-1].name = true, ""
 		}
 	}
+}
+
+// CheckKnown is Check for a body of which only the members that are known are
+// read: what the others hold, and how often they are there, refuses nothing.
+func CheckKnown(body []byte, known ...string) error {
+	seen, odd := map[string]bool{}, false
+	var bad error
+	err := walk(body, func(name string, value json.RawMessage) {
+		if !slices.Contains(known, name) {
+			odd = odd || !sound(value)
+			return
+		}
+		if seen[name] && bad == nil {
+			bad = doubled(name)
+		}
+		seen[name] = true
+		if bad == nil {
+			bad = Check(slices.Concat([]byte("{"), quote(name), []byte(":"), value, []byte("}")))
+			if f := fault.As(bad); f != nil && strings.HasPrefix(f.Member, name+".") {
+				bad = nil // inside what is no object: who reads it says that
+			}
+		}
+	})
+	if err != nil || odd || len(body) == 0 || bytes.TrimSpace(body)[0] != '{' {
+		return cmp.Or(Check(body), bad)
+	}
+	return bad
+}
+
+// sound reports whether a value that is not read is JSON, as far as Go reads: it
+// gives up on what is nested too deep.
+func sound(value []byte) bool {
+	const deep = 9000
+	return json.Valid(bytes.ToValidUTF8(value, nil)) || bytes.Count(value, []byte("["))+bytes.Count(value, []byte("{")) > deep
+}
+
+func doubled(path string) error {
+	return fault.Bad(path, "is there twice in one object, once is expected")
 }
 
 // memberName returns a member's name as it may stand in a sentence and in the
@@ -116,7 +156,8 @@ type object struct {
 
 func newObject(raw []byte, path string, err *error) object {
 	o := object{path: path, err: err}
-	if json.Unmarshal(raw, &o.members) != nil || o.members == nil {
+	o.members = map[string]json.RawMessage{}
+	if raw = bytes.TrimSpace(raw); len(raw) == 0 || raw[0] != '{' || walk(raw, func(name string, value json.RawMessage) { o.members[name] = value }) != nil {
 		o.fail("", "is not an object, a JSON object is expected")
 	}
 	return o

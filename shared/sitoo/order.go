@@ -54,6 +54,17 @@ type Order struct {
 	Unread []string
 	// Omitted is how many more rows the order had than could be queued.
 	Omitted int
+	// Rest is what those rows add up to, nil if that is not known.
+	Rest []Rest
+}
+
+// Rest is what rows of one VAT rate add up to, which are not there themselves.
+type Rest struct {
+	Rate     decimal.Decimal `json:"rate"` // percent
+	Quantity decimal.Decimal `json:"quantity"`
+	Net      decimal.Decimal `json:"net"`
+	VAT      decimal.Decimal `json:"vat"`
+	Discount decimal.Decimal `json:"discount"` // with VAT
 }
 
 // Charge is what an order costs besides its rows.

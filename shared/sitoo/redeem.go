@@ -51,13 +51,13 @@ func nothing(body []byte) bool {
 	return len(body) == 0 || string(body) == "null"
 }
 
-// CheckOptional is Check for an operation whose body may be left out: nothing
-// at all, null and [] pass as well.
+// CheckOptional is CheckKnown for a redemption, whose body may be left out:
+// nothing at all, null and [] pass as well.
 func CheckOptional(body []byte) error {
 	if nothing(body) {
 		return nil
 	}
-	return Check(body)
+	return CheckKnown(body, "dateredeemed", "remaining", "orderid")
 }
 
 // maxOrderID is how long an order's id may be, in characters.

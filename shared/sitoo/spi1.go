@@ -24,8 +24,14 @@ var (
 	ignoredMembers = []string{"contactid", "personalid", "bonuschecks", "promotions"}
 )
 
+// CheckContact is CheckKnown for a CrmContact with the text members in known.
+func CheckContact(body []byte, known []string) error {
+	read := slices.DeleteFunc(slices.Concat(known, flagMembers, listMembers), func(name string) bool { return slices.Contains(ignoredMembers, name) })
+	return CheckKnown(body, read...)
+}
+
 // DecodeContact reads a CrmContact, keeping only the text members in known.
-// body has passed Check.
+// body has passed CheckContact.
 func DecodeContact(body []byte, known []string) (Contact, error) {
 	var err error
 	o := newObject(body, "", &err)

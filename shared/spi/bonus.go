@@ -5,7 +5,6 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
-	"fmt"
 	"io"
 	"mime"
 	"mime/multipart"
@@ -22,6 +21,7 @@ import (
 	"sitoo-rule/shared/fault"
 	"sitoo-rule/shared/order"
 	"sitoo-rule/shared/rule"
+	"sitoo-rule/shared/sentence"
 	"sitoo-rule/shared/sitoo"
 )
 
@@ -102,7 +102,8 @@ func redeemed(r bonus.Request, a bonus.Answer) any {
 
 // BonusImport answers POST /bonuschecks: a file of bonus checks, as the body or
 // in a form. 202 once the whole of it is checked and queued; 400 with its first
-// bad rows, and nothing is imported. With ?dryrun=true the file is only checked,
+// bad rows, and nothing is imported. What is wrong with a file is told in English
+// and in Swedish, with a code. With ?dryrun=true the file is only checked,
 // and the answer, 200, says what it would hand out.
 func (e *Edge) BonusImport(read Sheets, phones customer.Phones, i *bonus.Importer) lambda.Handler {
 	anything := func([]byte) error { return nil }
@@ -117,11 +118,11 @@ func (e *Edge) BonusImport(read Sheets, phones customer.Phones, i *bonus.Importe
 		}
 		switch {
 		case len(bytes.TrimSpace(file)) == 0:
-			return nil, fault.New(fault.Invalid, "The file is empty; a spreadsheet or text file of bonus checks is expected.")
+			return nil, fault.Say(fault.Invalid, "file_empty")
 		case len(file) > maxImport:
-			return nil, fault.New(fault.TooLarge, "The file has %d bytes, and at most %d are taken at once. Split it, each part with the headings, or send it with make import, which does that.", len(file), maxImport)
+			return nil, fault.Say(fault.TooLarge, "file_too_large", "bytes", len(file), "most", maxImport)
 		}
-		lines, cells, note, err := read(file)
+		lines, cells, about, err := read(file)
 		if err != nil {
 			return nil, err
 		}
@@ -135,17 +136,19 @@ func (e *Edge) BonusImport(read Sheets, phones customer.Phones, i *bonus.Importe
 		plan, bad, count, err := bonus.NewPlan(cells[0], rows, phones)
 		r.Note("rows", plan.Rows, "bad_rows", count)
 		if err != nil {
-			return nil, noted(err, note)
+			return nil, noted(err, about)
 		}
 		if count > 0 {
-			rows := "rows"
+			f := fault.Say(fault.Invalid, "file_rows_bad", "count", count)
 			if count == 1 {
-				rows = "row"
+				f = fault.Say(fault.Invalid, "file_row_bad")
 			}
-			return nil, &fault.Error{
-				Kind: fault.Invalid, Detail: bad,
-				Message: fmt.Sprintf("Nothing was imported: %d %s cannot be read. detail says why.", count, rows),
-			}
+			f.Detail = bad
+			return nil, f
+		}
+		note := ""
+		if about != nil {
+			note, _ = sentence.Text(sentence.English, "file_sheet", about)
 		}
 		message := strings.TrimSpace(plan.Message() + " " + note)
 		if preview {
@@ -160,32 +163,56 @@ func (e *Edge) BonusImport(read Sheets, phones customer.Phones, i *bonus.Importe
 	})
 }
 
-// dryrun says whether a file is only to be checked. Whoever misspells it does not
-// mean to import.
+// dryrun says whether a file is only to be checked. Who misspells it, or asks for
+// something that is not done here, does not mean to import.
 func dryrun(r *Request) (bool, error) {
+	for name, v := range r.Query {
+		on, off := switched(v)
+		switch plain := strings.ToLower(strings.NewReplacer("_", "", "-", "").Replace(name)); {
+		case name == "dryrun" && !on && !off:
+			return false, badSwitch(name, "file_switch")
+		case name == "dryrun" || off:
+		case plain == "withdraw":
+			return false, badSwitch(name, "file_withdraw")
+		case on || plain == "dryrun":
+			return false, badSwitch(name, "file_switch_unknown")
+		}
+	}
 	v, asked := r.Query["dryrun"]
-	if !asked {
+	if on, _ := switched(v); !asked || !on {
 		return false, nil
 	}
+	r.Status = http.StatusOK
+	return true, nil
+}
+
+// switched reads the value of a switch; a value that is neither is none.
+func switched(v string) (on, off bool) {
 	switch strings.ToLower(strings.TrimSpace(v)) {
-	case "false", "0":
-		return false, nil
-	case "true", "1", "":
-		r.Status = http.StatusOK
-		return true, nil
+	case "true", "1", "", "yes", "on", "ja":
+		return true, false
+	case "false", "0", "no", "off", "nej":
+		return false, true
 	}
-	return false, fault.Bad("dryrun", "is neither true nor false")
+	return false, false
+}
+
+func badSwitch(name, code string) error {
+	if strings.Trim(name, "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_-") != "" || len(name) > 60 {
+		name = "?"
+	}
+	f := fault.Say(fault.Invalid, code, "switch", name)
+	f.Member = name
+	return f
 }
 
 // noted adds which worksheet was read to an error about a table.
-func noted(err error, note string) error {
+func noted(err error, about sentence.Args) error {
 	f := fault.As(err)
-	if note == "" || f.Kind != fault.Invalid {
+	if f.Kind != fault.Invalid || !sentence.OfFile(f.Code) {
 		return err
 	}
-	told := *f
-	told.Message += ". " + strings.TrimSuffix(note, ".") // of a member: the end comes with the answer
-	return &told
+	return f.About(about)
 }
 
 // Imported is the answer to a file of bonus checks.
@@ -241,7 +268,6 @@ func upload(r *Request) (file []byte, name string, err error) {
 		_, params, _ := mime.ParseMediaType(r.Disposition)
 		return r.Body, params["filename"], nil
 	}
-	const want = "one file is expected, as curl sends it with -F file=@bonuschecks.xlsx"
 	form := multipart.NewReader(bytes.NewReader(r.Body), params["boundary"])
 	for n := 0; ; n++ {
 		part, err := form.NextPart()
@@ -249,25 +275,25 @@ func upload(r *Request) (file []byte, name string, err error) {
 			return file, name, nil
 		}
 		if errors.Is(err, io.EOF) || err == nil && n == maxParts {
-			return nil, "", fault.New(fault.Invalid, "The form holds no file; "+want+".")
+			return nil, "", fault.Say(fault.Invalid, "file_form_none")
 		}
 		if err != nil {
-			return nil, "", fault.Wrap(fault.Invalid, err, "The form is not multipart/form-data as its header says; "+want+".")
+			return nil, "", fault.Say(fault.Invalid, "file_form_wrong").With(err)
 		}
 		if part.FileName() == "" {
 			continue // another field of the form
 		}
 		if file != nil {
-			return nil, "", fault.New(fault.Invalid, "The form holds more than one file; "+want+".")
+			return nil, "", fault.Say(fault.Invalid, "file_form_many")
 		}
 		if file, err = io.ReadAll(part); err != nil {
-			return nil, "", fault.Wrap(fault.Invalid, err, "The form breaks off; "+want+".")
+			return nil, "", fault.Say(fault.Invalid, "file_form_cut").With(err)
 		}
 		name = part.FileName()
 	}
 }
 
 // Sheets reads a file of rows: the number of each line that is not empty, as a
-// spreadsheet counts, and its cells. The first is the headings. note says which
-// worksheet of several it is. Its errors are fault.Invalid and fault.TooLarge.
-type Sheets func(body []byte) (lines []int, cells [][]string, note string, err error)
+// spreadsheet counts, and its cells. The first is the headings. about says which
+// worksheet of several it is, see sheet.Sheet. Its errors are fault.Invalid and fault.TooLarge.
+type Sheets func(body []byte) (lines []int, cells [][]string, about sentence.Args, err error)

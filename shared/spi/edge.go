@@ -303,14 +303,19 @@ func answer(value any, err error, language string, now time.Time) events.APIGate
 		if out.StatusCode == http.StatusServiceUnavailable && f.RetryAt.After(now) {
 			out.Headers["Retry-After"] = strconv.Itoa(int(f.RetryAt.Sub(now).Seconds()) + 1)
 		}
+		swedish := ""
+		if sentence.OfFile(f.Code) { // whatever the account's, as of the rows of a file
+			language, swedish = sentence.English, f.Sentence(sentence.Swedish)
+		}
 		value = struct {
 			Error   string        `json:"error"`
 			Message string        `json:"message"`
+			Swedish string        `json:"message_sv,omitempty"`
 			Member  string        `json:"member,omitempty"`
 			Code    string        `json:"code"`
 			Args    sentence.Args `json:"args,omitempty"`
 			Detail  any           `json:"detail,omitempty"`
-		}{f.Kind.String(), f.Sentence(language), f.Member, f.SentenceCode(), f.Args, f.Detail}
+		}{f.Kind.String(), f.Sentence(language), swedish, f.Member, f.SentenceCode(), f.Args, f.Detail}
 	}
 	var b bytes.Buffer
 	enc := json.NewEncoder(&b)

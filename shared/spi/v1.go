@@ -73,7 +73,7 @@ func (e *Edge) ContactGet(c *customer.Service, b *bonus.Service) lambda.Handler 
 
 // ContactAdd answers POST /contacts with the new id as a JSON string.
 func (e *Edge) ContactAdd(c *customer.Service) lambda.Handler {
-	return e.handler("contact-add", option{body: maxBody}, func(ctx context.Context, r *Request) (any, error) {
+	return e.handler("contact-add", option{body: maxBody, check: checkContact}, func(ctx context.Context, r *Request) (any, error) {
 		in, err := contact(r.Body)
 		if err != nil {
 			return nil, err
@@ -93,7 +93,7 @@ func (e *Edge) ContactAdd(c *customer.Service) lambda.Handler {
 
 // ContactUpdate answers PUT /contacts/{contactid} with the id as a JSON string.
 func (e *Edge) ContactUpdate(c *customer.Service) lambda.Handler {
-	return e.handler("contact-update", option{body: maxBody}, func(ctx context.Context, r *Request) (any, error) {
+	return e.handler("contact-update", option{body: maxBody, check: checkContact}, func(ctx context.Context, r *Request) (any, error) {
 		id, err := contactID(r)
 		if err != nil {
 			return nil, err
@@ -180,6 +180,8 @@ var members = func() []string {
 	}
 	return names
 }()
+
+func checkContact(body []byte) error { return sitoo.CheckContact(body, members) }
 
 func contact(body []byte) (customer.Contact, error) {
 	w, err := sitoo.DecodeContact(body, members)
