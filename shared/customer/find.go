@@ -1,9 +1,11 @@
 package customer
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"hash/maphash"
+	"strconv"
 	"sync"
 
 	"sitoo-rule/shared/account"
@@ -53,11 +55,14 @@ func unknown(err error) error {
 	return err
 }
 
+// card is what a till shows. Who has no member number in Rule shows the contact id
+// as one, since Sitoo prints it on the receipt; it is not written, see changed.
 func (s *Service) card(ctx context.Context, sub rule.Subscriber, values rule.Values) Contact {
 	c, bad := contactOf(sub, values, s.Phones, s.Now())
 	for _, d := range bad {
 		s.Log.WarnContext(ctx, "field left out of the card: not in the expected format", "group", d.Group, "field", d.Field, "subscriber", sub.ID)
 	}
+	c.Text[MemberNumber] = cmp.Or(c.Text[MemberNumber], strconv.FormatInt(c.ID, 10))
 	return c
 }
 
