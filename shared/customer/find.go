@@ -120,6 +120,13 @@ func (s *Service) fields(ctx context.Context, r *rule.Session, id int64) (rule.V
 	return v, err
 }
 
+// Found remembers whom Rule has by a key, for FoundBefore.
+func (s *Service) Found(account string, k Key, id int64) { s.found.add(account, k, id) }
+
+// FoundBefore returns whom this process has found by a key, 0 if it has not. It
+// is a hint: she may be gone, or have another address by now.
+func (s *Service) FoundBefore(account string, k Key) int64 { return s.found.id(account, k) }
+
 // recent remembers the ids of who was found by which key, the keys as hashes
 // only: it is a hint that saves a round trip, and being wrong costs one request.
 type recent struct {
