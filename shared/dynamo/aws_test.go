@@ -19,7 +19,7 @@ import (
 	"sitoo-rule/local/contract"
 	"sitoo-rule/shared/account"
 	"sitoo-rule/shared/bonus"
-	"sitoo-rule/shared/customer"
+	customers "sitoo-rule/shared/customer"
 	"sitoo-rule/shared/dynamo"
 	"sitoo-rule/shared/history"
 	"sitoo-rule/shared/order"
@@ -91,7 +91,7 @@ func TestEmulator(t *testing.T) {
 			})
 			t.Run("consents", func(t *testing.T) {
 				t.Parallel()
-				contract.Consents(t, func(*testing.T) customer.Answers { return dynamo.NewConsents(client, "test-consents") })
+				contract.Consents(t, func(*testing.T) customers.Answers { return dynamo.NewConsents(client, "test-consents") })
 			})
 			t.Run("jobs", func(t *testing.T) {
 				t.Parallel()
