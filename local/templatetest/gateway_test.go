@@ -7,6 +7,8 @@ import (
 	"strings"
 	"testing"
 
+	"sitoo-rule/shared/sentence"
+
 	"github.com/google/go-cmp/cmp"
 )
 
@@ -77,7 +79,7 @@ func TestGatewayResponses(t *testing.T) {
 		}
 
 		text := textAt(body, "ResponseTemplates", "application/json")
-		var answer struct{ Error, Message string }
+		var answer struct{ Error, Message, Code string }
 		decoder := json.NewDecoder(strings.NewReader(text))
 		decoder.DisallowUnknownFields()
 		if err := decoder.Decode(&answer); err != nil {
@@ -86,7 +88,12 @@ func TestGatewayResponses(t *testing.T) {
 		if !word.MatchString(answer.Error) || !strings.HasSuffix(answer.Message, ".") {
 			t.Errorf("%s: body %q, want a machine word and a sentence", name, text)
 		}
-		if strings.ContainsAny(text, "$#") {
+		sv, ok := sentence.Text(sentence.Swedish, answer.Code, nil)
+		en, _ := sentence.Text(sentence.English, answer.Code, nil)
+		if !ok || answer.Message != sv+" "+en {
+			t.Errorf("%s: %q is not the catalogue's sentence of the code %q in both languages, Swedish first", name, answer.Message, answer.Code)
+		}
+		if strings.ContainsAny(text, "$#") || strings.ContainsFunc(text, func(r rune) bool { return r > 126 }) {
 			t.Errorf("%s: body %q is a template: $context.error.message can hold the API token", name, text)
 		}
 	}

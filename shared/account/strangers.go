@@ -92,10 +92,9 @@ func (s *Strangers) Ask(ctx context.Context, token string, verify func(ctx conte
 func (s *Strangers) minute() time.Time { return s.Now().UTC().Truncate(time.Minute) }
 
 func tooMany(minute time.Time) error {
-	return &fault.Error{
-		Kind: fault.Busy, RetryAt: minute.Add(time.Minute),
-		Message: "Too many API tokens that are not known yet are being tried at the moment. Go on with the sale, and try again in a minute.",
-	}
+	e := fault.Say(fault.Busy, "too_many_keys")
+	e.RetryAt = minute.Add(time.Minute)
+	return e
 }
 
 // Known reports whether a token is a key that Rule has accepted before and has

@@ -362,6 +362,9 @@ func OrderWorker(p Parts) lambda.Handler {
 		if done.State != "" {
 			d.Note("state", done.State, "reason", done.Reason)
 		}
+		if done.Two != "" {
+			d.Note("another_customer_by", done.Two)
+		}
 		if len(done.Unread) > 0 {
 			d.Note("unread", done.Unread)
 		}

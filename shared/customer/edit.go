@@ -4,6 +4,7 @@ import (
 	"context"
 	"maps"
 	"slices"
+	"strconv"
 
 	"sitoo-rule/shared/account"
 	"sitoo-rule/shared/fault"
@@ -95,6 +96,9 @@ func (s *Service) update(ctx context.Context, r *rule.Session, id int64, c rule.
 func changed(want, have Contact) Contact {
 	out := Contact{Text: map[Member]string{}, Flags: map[Member]bool{}, Lists: map[Member][]string{}}
 	for m, v := range want.Text {
+		if m == MemberNumber && have.Text[m] == "" && v == strconv.FormatInt(have.ID, 10) {
+			continue // shown in place of none
+		}
 		if v != have.Text[m] && (m != Email || !sameEmail(have.Text[m], v)) {
 			out.Text[m] = v
 		}

@@ -1,9 +1,11 @@
 package customer
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"hash/maphash"
+	"strconv"
 	"sync"
 
 	"sitoo-rule/shared/account"
@@ -53,11 +55,14 @@ func unknown(err error) error {
 	return err
 }
 
+// card is what a till shows. Who has no member number in Rule shows the contact id
+// as one, since Sitoo prints it on the receipt; it is not written, see changed.
 func (s *Service) card(ctx context.Context, sub rule.Subscriber, values rule.Values) Contact {
 	c, bad := contactOf(sub, values, s.Phones, s.Now())
 	for _, d := range bad {
 		s.Log.WarnContext(ctx, "field left out of the card: not in the expected format", "group", d.Group, "field", d.Field, "subscriber", sub.ID)
 	}
+	c.Text[MemberNumber] = cmp.Or(c.Text[MemberNumber], strconv.FormatInt(c.ID, 10))
 	return c
 }
 
@@ -114,6 +119,13 @@ func (s *Service) fields(ctx context.Context, r *rule.Session, id int64) (rule.V
 	}
 	return v, err
 }
+
+// Found remembers whom Rule has by a key, for FoundBefore.
+func (s *Service) Found(account string, k Key, id int64) { s.found.add(account, k, id) }
+
+// FoundBefore returns whom this process has found by a key, 0 if it has not. It
+// is a hint: she may be gone, or have another address by now.
+func (s *Service) FoundBefore(account string, k Key) int64 { return s.found.id(account, k) }
 
 // recent remembers the ids of who was found by which key, the keys as hashes
 // only: it is a hint that saves a round trip, and being wrong costs one request.

@@ -70,8 +70,9 @@ type newcomer struct {
 	asked   bool // she was asked, of one channel at the least
 }
 
-// newcomer says what is done for a new customer who answered flags.
-func (s *Service) newcomer(a account.Account, flags map[Member]bool) newcomer {
+// newcomer says what is done for a new customer who answered flags; id is the
+// note's.
+func (s *Service) newcomer(a account.Account, flags map[Member]bool, id string) newcomer {
 	var n newcomer
 	note := Contact{Flags: map[Member]bool{}}
 	for _, m := range marketed {
@@ -87,7 +88,7 @@ func (s *Service) newcomer(a account.Account, flags map[Member]bool) newcomer {
 		}
 	}
 	now := s.Now()
-	n.ID, n.At = s.NewID(), now.Unix()
+	n.ID, n.At = id, now.Unix()
 	n.notes = fieldsOf(note, true)
 	if len(n.Types) > 0 {
 		n.notes = append(n.notes, refusedNote(now, n.ID, false))

@@ -35,7 +35,7 @@ func (s *Service) Add(ctx context.Context, r *rule.Session, a account.Account, i
 	if err != nil {
 		return 0, false, err
 	}
-	n := s.newcomer(a, c.Flags)
+	n := s.newcomer(a, c.Flags, s.NewID())
 	n.Account, n.Email, n.Phone, n.Request = a.ID, who.email, who.phone, request
 	queued := s.queue(ctx, n.Message)
 	tags := []string{Tag}
@@ -275,7 +275,7 @@ func refusal(err error, c Contact) error {
 // fault.Conflict if it does. She was not asked, so no campaign reaches her unless
 // the account's consent is implied. Quietly, no automation starts.
 func (s *Service) Create(ctx context.Context, r *rule.Session, a account.Account, k Key, fields []rule.Field, quiet bool, request string) (rule.Subscriber, error) {
-	n := s.newcomer(a, nil)
+	n := s.newcomer(a, nil, s.NewID())
 	n.Account, n.Email, n.Phone, n.Request = a.ID, k.Email, k.Phone, request
 	if !s.queue(ctx, n.Message) {
 		return rule.Subscriber{}, fault.New(fault.Unavailable, "The queue does not take what keeps campaigns from a new customer.")

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"net/http"
 	"slices"
+	"strconv"
 	"strings"
 	"sync"
 	"testing"
@@ -424,4 +425,41 @@ func TestYesOnTheWeb(t *testing.T) {
 	if card, err = s.Get(t.Context(), s.r, id); err != nil || !card.Flags[customer.AcceptsEmail] {
 		t.Errorf("card %v, %v", card.Flags, err)
 	}
+}
+
+// Who has no member number in Rule shows the contact id as one; a till that sends
+// the card back, with another change or without, does not write it, and clears a
+// real one only by leaving it empty.
+func TestMemberNumberIsTheContactIDWhereRuleHasNone(t *testing.T) {
+	t.Parallel()
+	s := newShop(t, "")
+	ctx := t.Context()
+	id, err := s.Add(ctx, s.r, account, customer.Contact{Text: texts{customer.Mobile: "070-174 06 05"}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	number := strconv.FormatInt(id, 10)
+	shows := func(want string) {
+		t.Helper()
+		got, err := s.Get(ctx, s.r, id)
+		found, ok, ferr := s.Find(ctx, s.r, account, "0701740605")
+		if err != nil || ferr != nil || !ok || got.Text[customer.MemberNumber] != want || found.Text[customer.MemberNumber] != want {
+			t.Fatalf("the card shows %q, and %q when found; want %q (%v, %v)", got.Text[customer.MemberNumber], found.Text[customer.MemberNumber], want, err, ferr)
+		}
+	}
+	edit := func(text texts) {
+		t.Helper()
+		if err := s.Update(ctx, s.r, account, id, customer.Contact{Text: text}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	shows(number)
+	edit(texts{customer.MemberNumber: number, customer.FirstName: "Kund"})
+	if s := s.snapshot(); strings.Contains(s, "membernumber") {
+		t.Fatalf("the contact id was written: %s", s)
+	}
+	edit(texts{customer.MemberNumber: "100001"})
+	shows("100001")
+	edit(texts{customer.MemberNumber: ""})
+	shows(number)
 }

@@ -19,6 +19,7 @@ import (
 	"sitoo-rule/local/contract"
 	"sitoo-rule/shared/account"
 	"sitoo-rule/shared/bonus"
+	customers "sitoo-rule/shared/customer"
 	"sitoo-rule/shared/dynamo"
 	"sitoo-rule/shared/history"
 	"sitoo-rule/shared/order"
@@ -48,6 +49,7 @@ func TestEmulator(t *testing.T) {
 	err := awslocal.CreateTables(t.Context(), cfg, []awslocal.Table{
 		{Name: "test-accounts", Hash: awslocal.Key{Name: "id", Type: "S"}, TTL: "expires"},
 		{Name: "test-bonus", Hash: awslocal.Key{Name: "account", Type: "S"}, Range: awslocal.Key{Name: "subscriber", Type: "N"}},
+		{Name: "test-consents", Hash: awslocal.Key{Name: "account", Type: "S"}, Range: awslocal.Key{Name: "item", Type: "S"}, TTL: "expires"},
 		{Name: "test-history", Hash: awslocal.Key{Name: "account", Type: "S"}, Range: awslocal.Key{Name: "item", Type: "S"}, TTL: "expires"},
 		{Name: "test-imports", Hash: awslocal.Key{Name: "import", Type: "S"}, Range: awslocal.Key{Name: "part", Type: "N"}, TTL: "expires"},
 		{Name: "test-parked", Hash: awslocal.Key{Name: "account", Type: "S"}, Range: awslocal.Key{Name: "item", Type: "S"}, TTL: "expires"},
@@ -88,6 +90,10 @@ func TestEmulator(t *testing.T) {
 			t.Run("bonus", func(t *testing.T) {
 				t.Parallel()
 				contract.Bonus(t, func(*testing.T) bonus.Store { return dynamo.NewBonus(client, "test-bonus") })
+			})
+			t.Run("consents", func(t *testing.T) {
+				t.Parallel()
+				contract.Consents(t, func(*testing.T) customers.Answers { return dynamo.NewConsents(client, "test-consents") })
 			})
 			t.Run("jobs", func(t *testing.T) {
 				t.Parallel()

@@ -2,6 +2,7 @@ package dynamo
 
 import (
 	"context"
+	"crypto/rand"
 	"fmt"
 	"strconv"
 	"time"
@@ -75,17 +76,25 @@ func (s *Consents) Refused(ctx context.Context, account string, subscriber int64
 	return said, nil
 }
 
-// Count counts a new customer under a day.
+// Count counts a new customer under a day. A write whose answer was lost, and that
+// the client sends again, is told from a new one by the last ticket of the day: it
+// counts twice only if another customer's came in between.
 func (s *Consents) Count(ctx context.Context, account string, at time.Time, asked bool) error {
-	const update = "SET #expires = :expires ADD #asked :asked, #unasked :unasked"
-	values := item{":expires": number(at.Add(countsLast).Unix()), ":asked": number(1), ":unasked": number(0)}
+	const (
+		update    = "SET #expires = :expires, #ticket = :ticket ADD #asked :asked, #unasked :unasked"
+		condition = "attribute_not_exists(#ticket) OR #ticket <> :ticket"
+	)
+	values := item{":ticket": text(rand.Text()), ":expires": number(at.Add(countsLast).Unix()), ":asked": number(1), ":unasked": number(0)}
 	if !asked {
 		values[":asked"], values[":unasked"] = number(0), number(1)
 	}
 	_, err := s.client.UpdateItem(ctx, &dynamodb.UpdateItemInput{
 		TableName: aws.String(s.table), Key: item{"account": text(account), "item": text(dayOf(at))},
-		UpdateExpression: aws.String(update), ExpressionAttributeNames: names(update), ExpressionAttributeValues: values,
+		UpdateExpression: aws.String(update), ConditionExpression: aws.String(condition), ExpressionAttributeNames: names(update, condition), ExpressionAttributeValues: values,
 	})
+	if _, again := refused(err); again {
+		return nil
+	}
 	return wrapAnswer(err, "count new customer", account, 0)
 }
 

@@ -75,6 +75,7 @@ const (
 	NoCustomer  = "no customer"
 	NotInRule   = "customer not in Rule"
 	Nameless    = "customer not in Rule, and nothing to make one of" // a contact id of another CRM, say
+	Gone        = "customer not in Rule any more"                    // or a contact of another CRM: an old order brings back nobody who was deleted
 	StillOpen   = "still open"
 	Unreadable  = "cannot be read"
 	Missing     = "not in Sitoo"
@@ -1066,7 +1067,9 @@ func (r *run) sort(ctx context.Context, listed []sitoo.Listed, again bool) (foun
 				f.skip(month, NoCustomer)
 				continue
 			}
-			ask = append(ask, c.keys...)
+			if !r.job.Create || p.ContactID != 0 { // of all others somebody is made
+				ask = append(ask, c.keys...)
+			}
 			if p.ContactID != 0 {
 				contacts = append(contacts, p.ContactID)
 			}
@@ -1075,7 +1078,7 @@ func (r *run) sort(ctx context.Context, listed []sitoo.Listed, again bool) (foun
 	}
 	have, known := map[Digest]int64{}, map[int64][]byte{}
 	list, err := listName(r.job, r.job.Lists), error(nil)
-	if len(ask) > 0 && !r.job.Create {
+	if len(ask) > 0 {
 		if have, err = r.People.Find(ctx, r.job.Account, list, ask); err != nil {
 			return found{}, fmt.Errorf("look up customers: %w", err)
 		}
@@ -1087,9 +1090,9 @@ func (r *run) sort(ctx context.Context, listed []sitoo.Listed, again bool) (foun
 	}
 	for _, c := range wait {
 		_, in := known[c.ContactID]
-		in = in || named || slices.ContainsFunc(c.keys, func(d Digest) bool { return r.job.Create || have[d] != 0 })
+		in = in || named || slices.ContainsFunc(c.keys, func(d Digest) bool { return r.job.Create && c.ContactID == 0 || have[d] != 0 })
 		if !in {
-			f.skip(c.month, r.job.nobody())
+			f.skip(c.month, r.job.nobody(len(c.keys) > 0))
 			continue
 		}
 		m := f.months[c.month]

@@ -409,6 +409,8 @@ func (o *office) want(s history.Spec) map[int64]string {
 			why = history.NotInRule
 		case a.Email == "" && a.Phone == "": // nobody can be made of a number of another CRM
 			why = history.Nameless
+		case contact != 0: // whom Rule had once
+			why = history.Gone
 		}
 		want[a.ID] = why
 	}

@@ -147,8 +147,11 @@ type Part struct {
 	// Doubts counts calls to Rule, one after the other, that ended without an
 	// answer. From the second on Most is how many orders go in one call, half of
 	// what the last one had: 0 is as many as can be, -1 each by itself.
-	Doubts   int                `json:"doubts,omitempty"`
-	Most     int                `json:"most,omitempty"`
+	Doubts int `json:"doubts,omitempty"`
+	Most   int `json:"most,omitempty"`
+	// Meeting says that customers may have been made whom Rule was not told yet to
+	// send no campaigns.
+	Meeting  bool               `json:"meeting,omitempty"`
 	Written  int                `json:"written"`
 	Already  int                `json:"already"` // were in Rule before
 	Skipped  map[string]int     `json:"skipped,omitempty"`
@@ -167,12 +170,16 @@ type Part struct {
 // it has orders, so that a report lists each.
 const MaxFailed = maxPart
 
-// nobody is why an order is left out whose customer Rule does not know.
-func (j Job) nobody() string {
-	if j.Create {
-		return Nameless
+// nobody is why an order is left out whose customer Rule does not know; named says
+// that somebody could be made of it.
+func (j Job) nobody(named bool) string {
+	switch {
+	case !j.Create:
+		return NotInRule
+	case named:
+		return Gone
 	}
-	return NotInRule
+	return Nameless
 }
 
 // listed reports whether the job knows who is in Rule: not for too long, and not

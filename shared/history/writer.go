@@ -116,8 +116,11 @@ func (w *Writer) Work(ctx context.Context, body, attempt string) (m PartMessage,
 
 func (w *Writer) work(ctx context.Context, m PartMessage, raw []json.RawMessage, attempt string) (r *rule.Session, err error) {
 	j, err := w.Jobs.Get(ctx, m.Account, m.Job)
-	if errors.Is(err, ErrNoJob) || err == nil && (j.Run != m.Run || j.State == Cancelled) {
-		return nil, nil // nobody waits for it any more
+	switch {
+	case errors.Is(err, ErrNoJob):
+		return nil, nil
+	case err == nil && (j.Run != m.Run || j.State == Cancelled): // nobody waits for it any more
+		return nil, w.leave(ctx, m, raw)
 	}
 	if err != nil {
 		return nil, fmt.Errorf("read job: %w", err)
@@ -154,7 +157,8 @@ func (w *Writer) work(ctx context.Context, m PartMessage, raw []json.RawMessage,
 	if !m.Resend && !j.listed(seals, w.Now()) {
 		return r, w.relist(ctx, j, p)
 	}
-	t := &task{Writer: w, m: m, job: j, account: a, rule: r, seals: seals, attempt: attemptPrefix + attempt, most: p.Most, doubts: p.Doubts}
+	t := &task{Writer: w, m: m, job: j, account: a, rule: r, seals: seals, attempt: attemptPrefix + attempt, most: p.Most, doubts: p.Doubts, part: p}
+	t.part.ID = m.Part
 	t.read(raw)
 	if err := t.write(ctx); err != nil {
 		f := fault.As(err)
@@ -167,7 +171,7 @@ func (w *Writer) work(ctx context.Context, m PartMessage, raw []json.RawMessage,
 		if now.Done < p.Done { // it has not come as far as an earlier delivery
 			now = p
 		}
-		now.Reason, now.Until, now.Since, now.Most, now.Doubts, now.Updated = waiting(err, "history-worker"), f.RetryAt, since, t.most, t.doubts, w.Now()
+		now.Reason, now.Until, now.Since, now.Most, now.Doubts, now.Meeting, now.Updated = waiting(err, "history-worker"), f.RetryAt, since, t.most, t.doubts, t.part.Meeting, w.Now()
 		w.save(ctx, m, now)
 		if k := f.Kind; k == fault.Invalid || k == fault.Conflict || k == fault.TooLarge || k == fault.NotFound {
 			err = fault.Wrap(fault.Unavailable, err, "Rule refuses a call.")
@@ -239,11 +243,14 @@ func (w *Writer) GiveUp(ctx context.Context, body string, cause error) error {
 		return nil
 	}
 	j, err := w.Jobs.Get(ctx, m.Account, m.Job)
-	if errors.Is(err, ErrNoJob) || err == nil && j.Run != m.Run {
-		return nil // nobody waits for it any more
+	if errors.Is(err, ErrNoJob) {
+		return nil
 	}
 	if err != nil {
 		return fmt.Errorf("read job: %w", err)
+	}
+	if err := w.leave(ctx, m, raw); err != nil || j.Run != m.Run { // nobody waits for that any more
+		return err
 	}
 	t := &task{Writer: w, m: m, job: j}
 	t.read(raw)
@@ -348,6 +355,9 @@ type task struct {
 	attempt string
 	orders  []old // by ascending id
 
+	part    Part                      // as it was saved
+	refused map[string]bool           // the fields that Rule does not take of customers, by group and name
+	bare    map[int64]bool            // the orders whose customers it takes without any
 	most    int                       // see Part.Most
 	doubts  int                       // see Part.Doubts
 	entries map[int64]map[string]bool // the orders that a customer has in Rule
@@ -535,7 +545,7 @@ func (t *task) identify(ctx context.Context) error {
 		}
 		// The till knew the contact: the entry is that contact's, whatever address
 		// the receipt went to. One that Rule does not have was deleted since, or is
-		// of another CRM: the order goes by what else it names.
+		// of another CRM: the order goes by what else it names, and makes nobody.
 		if o.contact != 0 && o.contact != o.sub {
 			k, listed := contacts[o.contact]
 			switch {
@@ -559,8 +569,8 @@ func (t *task) identify(ctx context.Context) error {
 				}
 			}
 		}
-		if o.sub == 0 && (!t.m.Create || o.who.Zero()) {
-			o.settle(skipped, t.job.nobody())
+		if o.sub == 0 && (!t.m.Create || o.who.Zero() || o.contact != 0) {
+			o.settle(skipped, t.job.nobody(!o.who.Zero()))
 		}
 	}
 	return nil
@@ -604,121 +614,6 @@ func (t *task) ask(ctx context.Context, o *old, who rule.Identifier, asked map[r
 		o.sub, o.who = sub.ID, keyOf(sub)
 	}
 	return nil
-}
-
-// acquaint makes subscribers of customers whom Rule may not know, so that it is
-// known whose each entry is before it is written.
-func (t *task) acquaint(ctx context.Context) error {
-	strangers := map[customer.Key][]*old{}
-	var list []*old
-	for i := range t.orders {
-		o := &t.orders[i]
-		if o.outcome != "" || o.sub != 0 || t.waits(o) {
-			continue
-		}
-		if strangers[o.who] == nil {
-			list = append(list, o)
-		}
-		strangers[o.who] = append(strangers[o.who], o)
-	}
-	for batch := range slices.Chunk(list, rule.BulkLimit) {
-		if err := t.meet(ctx, batch); err != nil {
-			return err
-		}
-		met := map[Digest]int64{} // the parts after this one need not meet them again
-		for _, o := range batch {
-			if o.sub != 0 {
-				met[t.seals.Digest(o.who)] = o.sub
-			}
-		}
-		if err := t.People.Add(ctx, t.m.Account, listName(t.job, t.job.Lists), met); err != nil {
-			return fmt.Errorf("note who is in Rule: %w", err)
-		}
-	}
-	for _, o := range list {
-		for _, other := range strangers[o.who][1:] {
-			other.sub = o.sub
-			if o.outcome != "" {
-				other.settle(o.outcome, o.reason)
-			}
-		}
-	}
-	return nil
-}
-
-// meet makes subscribers of the customers of some orders, all different ones.
-func (t *task) meet(ctx context.Context, orders []*old) error {
-	if err := t.room(ctx, lastCall); err != nil {
-		return err
-	}
-	list := make([]rule.Upsert, len(orders))
-	for i, o := range orders {
-		list[i] = rule.Upsert{Email: o.who.Email, Phone: o.who.Phone}
-	}
-	out, err := t.rule.UpsertMany(ctx, list, []string{customer.Tag})
-	switch {
-	case err == nil:
-	case retry(err):
-		return err
-	case len(orders) == 1:
-		orders[0].settle(skipped, "Rule refuses the order's email address or phone number")
-		return nil
-	default: // whom it refuses, it says of each alone
-		for _, o := range orders {
-			if err := t.meet(ctx, []*old{o}); err != nil {
-				return err
-			}
-		}
-		return nil
-	}
-	ids := map[customer.Key]int64{}
-	for _, s := range out.Subscribers {
-		if mail, ok := customer.NormaliseEmail(s.Email); ok {
-			ids[customer.Key{Email: mail}] = s.ID
-		}
-		if s.Phone != "" {
-			ids[customer.Key{Phone: s.Phone}] = s.ID
-		}
-	}
-	for _, o := range orders {
-		if o.sub = ids[o.who]; o.sub != 0 {
-			continue
-		}
-		if err := t.room(ctx, lastCall); err != nil {
-			return err
-		}
-		s, err := t.rule.Subscriber(ctx, o.who.Identifier())
-		if fault.KindOf(err) == fault.NotFound && err != nil {
-			o.settle(skipped, "Rule takes the order's email address or phone number, and does not keep it")
-			continue
-		}
-		if err != nil {
-			return err
-		}
-		o.sub = s.ID
-	}
-	if out.Counted && out.Created == len(orders) {
-		return t.introduce(ctx, orders)
-	}
-	return nil
-}
-
-// introduce tells Rule what orders say of customers whom it has just got to
-// know. What it refuses of it is left out: the orders matter more.
-func (t *task) introduce(ctx context.Context, orders []*old) error {
-	var list []rule.Upsert
-	for _, o := range orders {
-		fields := customer.FromOrder(customer.OrderPerson{FirstName: o.FirstName, LastName: o.LastName, Company: o.Company, Address: o.Address}, t.Phones)
-		if len(fields) > 0 {
-			list = append(list, rule.Upsert{Email: o.who.Email, Phone: o.who.Phone, Fields: fields})
-		}
-	}
-	_, err := t.rule.UpsertMany(ctx, list, []string{customer.Tag})
-	if err != nil && !retry(err) {
-		t.Log.WarnContext(ctx, "Rule does not take what orders say of their customers", "account", t.account.ID, "error", err)
-		return nil
-	}
-	return err
 }
 
 // next returns the orders of the next call: of each customer in it the oldest

@@ -173,6 +173,15 @@ type Mode struct {
 	Received time.Time
 	// Told, if set, is told in which state the ledger has the order now, and why.
 	Told func(s State, reason string)
+	// Two, if set, is told where the order names two people, by what the one is not
+	// named who has its entry: see Deliverer.two.
+	Two func(by string)
+}
+
+func (m Mode) two(by string) {
+	if m.Two != nil {
+		m.Two(by)
+	}
 }
 
 func (m Mode) tell(s State, reason string) {
@@ -386,7 +395,10 @@ func (d *Deliverer) append(ctx context.Context, a account.Account, r *rule.Sessi
 	}
 	candidates := []func() (whose, error){}
 	if p.ContactID != 0 {
-		candidates = append(candidates, func() (whose, error) { return whose{id: p.ContactID}, nil })
+		candidates = append(candidates, func() (whose, error) {
+			d.two(a, p, o, m)
+			return whose{id: p.ContactID}, nil
+		})
 	}
 	if m.Subscriber == 0 {
 		// Somebody whom Rule had when the order was first tried, and has no more, was
@@ -420,6 +432,31 @@ func (d *Deliverer) append(ctx context.Context, a account.Account, r *rule.Sessi
 		return whose{}, nil, false, skip{"the customer was deleted in Rule"}
 	}
 	return sub, nil, false, err
+}
+
+// two tells of an order whose contact id is one person's and whose email address
+// or phone number another's; the contact has the entry. To ask Rule would cost
+// every order of a known customer a request: what counts is whom this process has
+// found by them before, so that the first such order of a process is not seen.
+func (d *Deliverer) two(a account.Account, p Person, o sitoo.Order, m Mode) {
+	for _, k := range []customer.Key{{Phone: d.number(a, p, o)}, {Email: p.Email}} {
+		if id := d.Customers.FoundBefore(a.ID, k); !k.Zero() && id != 0 && id != p.ContactID {
+			by := "phone"
+			if k.Email != "" {
+				by = "email"
+			}
+			m.two(by)
+		}
+	}
+}
+
+// number is the order's phone number, "" if it is none.
+func (d *Deliverer) number(a account.Account, p Person, o sitoo.Order) string {
+	if p.Phone == "" {
+		return ""
+	}
+	number, _ := d.Phones(p.Phone, a.Settings.Country, o.Address[string(customer.InvoiceCountry)])
+	return number
 }
 
 // mark gives a known subscriber the tag that marks everybody we write, quietly,
@@ -506,10 +543,7 @@ func notYet(err error) error {
 // receipt that is sent to a relative's address does not join two people. deleted says that Rule had the customer once: an old order
 // does not bring her back.
 func (d *Deliverer) person(ctx context.Context, a account.Account, r *rule.Session, p Person, o sitoo.Order, deleted bool, m Mode) (whose, error) {
-	number := ""
-	if p.Phone != "" {
-		number, _ = d.Phones(p.Phone, a.Settings.Country, o.Address[string(customer.InvoiceCountry)])
-	}
+	number := d.number(a, p, o)
 	// An email address says whose it is even where Rule does not know it yet: the
 	// number beside it can be a relative's.
 	keys := []customer.Key{{Email: p.Email}}
@@ -524,8 +558,9 @@ func (d *Deliverer) person(ctx context.Context, a account.Account, r *rule.Sessi
 			sub, err := r.Subscriber(ctx, k.Identifier())
 			switch kind := fault.KindOf(err); {
 			case err == nil:
+				d.Customers.Found(a.ID, k, sub.ID)
 				if number != "" && k.Phone == "" && sub.Phone != number {
-					d.Log.InfoContext(ctx, "the order's phone number is not its customer's; the email address says whose it is", "account", a.ID, "order", o.ID, "subscriber", sub.ID)
+					m.two("phone")
 				}
 				return whose{sub.ID, sub.Tagged(customer.Tag)}, nil
 			case kind != fault.NotFound && kind != fault.Invalid:
@@ -562,7 +597,7 @@ func (d *Deliverer) create(ctx context.Context, a account.Account, r *rule.Sessi
 		case err == nil:
 			return sub, nil
 		case kind == fault.Conflict && k.Email != "" && k.Phone != "": // the number is somebody else's
-			d.Log.InfoContext(ctx, "the order's phone number is another customer's; the email address says whose it is", "account", a.ID, "order", o.ID)
+			m.two("phone")
 		case kind != fault.Invalid:
 			return sub, err
 		}

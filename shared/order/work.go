@@ -47,6 +47,7 @@ type Worked struct {
 	ID      int64         // of the order, 0 if the message names none
 	State   State         // in the ledger, "" if it was not asked
 	Reason  string        // for the state, "" for none
+	Two     string        // by what the order names another customer than the one who has it, "" if it is not known to
 	Unread  []string      // members of the order that were left out
 	Session *rule.Session // tells what it cost, nil if Rule was not asked
 }
@@ -88,6 +89,7 @@ func (w *Worker) live(d *Worked, o sitoo.Order) Mode {
 	m.Quiet = w.Now().Sub(o.Date) > automationsFor
 	m.Received = d.Received
 	m.Told = func(s State, reason string) { d.State, d.Reason = s, reason }
+	m.Two = func(by string) { d.Two = by }
 	return m
 }
 

@@ -180,3 +180,25 @@ func packed(order string) string {
 	_ = z.Close()
 	return base64.StdEncoding.EncodeToString(b.Bytes())
 }
+
+// Where an order names two people, the first has the entry and the worker is told
+// by what the other is named: where Rule is asked anyway, or this process has
+// found the other before; an order of a known contact costs no request more.
+func TestWorkTellsOfTwoPeople(t *testing.T) {
+	t.Parallel()
+	w, _ := newWorker(t)
+	work := func(id, members, two string, requests int) {
+		t.Helper()
+		done, err := w.Work(t.Context(), `{"account":"a","order":{"orderid":`+id+`,"orderdate":1772442000,`+members+`}}`, "attempt-"+id)
+		if err != nil || done.State != order.Sent || done.Two != two || requests > 0 && done.Session.Calls() != int(requests) {
+			t.Errorf("order %s: %s, two by %q, %d requests, %v; want two by %q, %d requests", id, done.State, done.Two, done.Session.Calls(), err, two, requests)
+		}
+	}
+	const one = `"additionaldata":{"customcrm-contactid":"255934461"}`
+	work("1", one, "", 0)
+	work("2", `"email":"annan@example.com"`, "", 0)
+	work("3", one, "", 2)
+	work("4", `"email":"annan@example.com"`, "", 0) // found
+	work("5", `"email":"annan@example.com",`+one, "email", 2)
+	work("6", `"email":"annan@example.com","phone":"070-174 06 98"`, "phone", 0)
+}

@@ -78,17 +78,25 @@ func count(raw json.RawMessage) (n int, ok bool) {
 // written (assumed). Error.Entries tells which subscribers Rule would not
 // have, if it said so. A Conflict may be between two of the list.
 func (s *Session) UpsertMany(ctx context.Context, list []Upsert, tags []string) (Bulk, error) {
-	return s.many(ctx, list, tags, true)
+	return s.many(ctx, list, tags, true, true)
+}
+
+// CreateMany is UpsertMany for people who are not in Rule: fault.Conflict, and
+// nothing written, where one of them is there already (assumed). A try whose
+// answer was lost may have made them; the second one is a Conflict then. No
+// automation starts.
+func (s *Session) CreateMany(ctx context.Context, list []Upsert, tags []string) (Bulk, error) {
+	return s.many(ctx, list, tags, true, false)
 }
 
 // AppendMany is UpsertMany with fields of a historical group, of which every
 // write is one entry more: it must not be repeated, and an outcome that is
 // uncertain is not tried again.
 func (s *Session) AppendMany(ctx context.Context, list []Upsert, tags []string) (Bulk, error) {
-	return s.many(ctx, list, tags, false)
+	return s.many(ctx, list, tags, false, true)
 }
 
-func (s *Session) many(ctx context.Context, list []Upsert, tags []string, repeats bool) (Bulk, error) {
+func (s *Session) many(ctx context.Context, list []Upsert, tags []string, repeats, update bool) (Bulk, error) {
 	if len(list) == 0 {
 		return Bulk{}, nil
 	}
@@ -105,7 +113,7 @@ func (s *Session) many(ctx context.Context, list []Upsert, tags []string, repeat
 	var out Bulk
 	err := s.do(ctx, call{
 		method: http.MethodPost, path: "/v2/subscribers", repeats: repeats, out: &out, empty: true,
-		body: map[string]any{"update_on_duplicate": true, "sync_subscribers": false, "tags": tags, "subscribers": entries},
+		body: map[string]any{"update_on_duplicate": update, "sync_subscribers": false, "tags": tags, "subscribers": entries},
 	})
 	if err != nil {
 		return Bulk{}, err

@@ -59,11 +59,9 @@ func (s *Session) MayMiss(ctx context.Context) (done func(), err error) {
 	}
 	wait, until, ok := s.turn(ctx)
 	if !ok {
-		return done, &fault.Error{
-			Kind: fault.Busy, RetryAt: until,
-			Message: "Many searches have found nobody, and Rule shuts a shop out for ten minutes if there are too many. Go on with the sale, and search again in a moment.",
-			Err:     &Error{What: "search", Text: "not sent: it would bring the account close to Rule's limit of errors", ours: true},
-		}
+		e := fault.Say(fault.Busy, "searches_spaced").With(&Error{What: "search", Text: "not sent: it would bring the account close to Rule's limit of errors", ours: true})
+		e.RetryAt = until
+		return done, e
 	}
 	if wait > 0 {
 		t := time.NewTimer(wait)

@@ -476,8 +476,18 @@ func (s *Session) Untag(ctx context.Context, id int64, tag string) error {
 // subscriber; receipts and the like still go out. It may be repeated. v2 is
 // used because v3 only takes note and acts later.
 func (s *Session) Suppress(ctx context.Context, id int64, types ...string) error {
+	return s.SuppressMany(ctx, []int64{id}, types...)
+}
+
+// SuppressMany is Suppress for several subscribers in one request. One who is not
+// in Rule is passed over (assumed).
+func (s *Session) SuppressMany(ctx context.Context, ids []int64, types ...string) error {
+	list := make([]map[string]int64, len(ids))
+	for i, id := range ids {
+		list[i] = map[string]int64{"id": id}
+	}
 	return s.do(ctx, call{method: http.MethodPost, path: "/v2/suppressions", repeats: true, body: map[string]any{
-		"subscribers": []map[string]int64{{"id": id}}, "suppress_on": map[string][]string{"campaign": types},
+		"subscribers": list, "suppress_on": map[string][]string{"campaign": types},
 	}})
 }
 

@@ -8,6 +8,8 @@ var catalogue = map[string]words{
 	"key_refused":       {"Rule godkänner inte butikens API-nyckel. Den behöver bytas i Sitoos inställningar.", "Rule does not accept the shop's API key. It must be renewed in Sitoo's settings."},
 	"busy":              {"Kundregistret tar en paus. Fortsätt med köpet och försök igen om några minuter.", "The customer register is taking a pause. Go on with the sale, and try again in a few minutes."},
 	"unavailable":       {"Kundregistret svarade inte i tid. Fortsätt med köpet och försök igen om en stund.", "The customer register did not answer in time. Go on with the sale, and try again in a moment."},
+	"searches_spaced":   {"Många sökningar har inte hittat någon, och Rule stänger av butiken i tio minuter om de blir för många. Fortsätt med köpet och sök igen om en stund.", "Many searches have found nobody, and Rule shuts a shop out for ten minutes if there are too many. Go on with the sale, and search again in a moment."},
+	"too_many_keys":     {"För många API-nycklar som inte är kända än provas just nu. Fortsätt med köpet och försök igen om en minut.", "Too many API tokens that are not known yet are being tried at the moment. Go on with the sale, and try again in a minute."},
 	"internal":          {"Något gick fel hos oss. Fortsätt med köpet och försök igen om en stund.", "Something went wrong on our side. Go on with the sale, and try again in a moment."},
 	"invalid":           {"Rule godtar inte kunduppgifterna. Kontrollera dem och försök igen.", "Rule does not accept these details of the customer. Check them and try again."},
 	"not_found":         {"Det finns inte.", "That does not exist."},
@@ -21,6 +23,14 @@ var catalogue = map[string]words{
 	"contact_unknown":   {"Det finns ingen kund med det id:t. Sök efter kunden igen.", "There is no customer with that id. Search for the customer again."},
 	"identifier_needed": {"E-postadress eller mobilnummer behövs.", "An email address or a mobile number is needed."},
 	"identifier_last":   {"E-postadress eller mobilnummer behövs: kunden kan inte vara utan båda. Minst ett av dem måste vara kvar.", "An email address or a mobile number is needed: a customer is found by one of them, so at least one must stay."},
+
+	// What API Gateway answers by itself; template.yaml has these, too.
+	"request_unread":    {"Anropet gick inte att läsa. Kontrollera det som fyllts i och försök igen.", "The request could not be read. Check what was entered and try again."},
+	"request_not_json":  {"Anropet gick inte att läsa. Skicka det som JSON.", "The request could not be read. Send it as JSON."},
+	"request_too_large": {"Det är mer än vad som kan tas emot på en gång. Korta det som fyllts i, eller dela filen, och försök igen.", "That is more than can be handled at once. Shorten what was entered, or split the file, and try again."},
+	"throttled":         {"För mycket frågas på en gång. Fortsätt med köpet och försök igen om en stund.", "Too much is being asked at once. Go on with the sale, and try again in a moment."},
+	"firewall":          {"Anropet stoppades av en brandvägg. Fortsätt med köpet och försök igen om en minut. Om det händer igen, fråga den som driver kopplingen.", "The request was stopped by a firewall. Go on with the sale, and try again in a minute. If it happens again, ask whoever runs the connector."},
+	"request_refused":   {"Anropet godtogs inte. Kontrollera det som fyllts i och försök igen.", "The request was not accepted. Check what was entered and try again."},
 
 	// Whose they are.
 	"email_taken":           {"E-postadressen tillhör en annan kund. Sök på e-postadressen, eller registrera utan den. Inget är ändrat.", "The email address belongs to another customer. Search for it, or register without it. Nothing was changed."},
@@ -45,7 +55,22 @@ var catalogue = map[string]words{
 	"text_control":    {"{field} innehåller ett styrtecken. Skriv vanlig text på en rad.", "{field} contains a control character; plain text on one line is expected."},
 	"list_long":       {"{field} har {count} poster; högst {most} får plats.", "{field} has {count} entries, at most {most} are expected."},
 	"member_not_text": {"{field} är ingen text. En text väntas.", "{field} is not a text; a text is expected."},
-	"body_not_json":   {"Det som skickades är inte giltig JSON; ett objekt väntas.", "The body is not valid JSON; an object is expected."},
+
+	// Of how a call is written.
+	"body_empty":         {"Anropet saknar innehåll; ett JSON-objekt väntas.", "The request has no body; a JSON object is expected."},
+	"body_not_utf8":      {"Det som skickades är inte text i UTF-8; ett JSON-objekt i UTF-8 väntas.", "The body is not valid UTF-8 text; a JSON object in UTF-8 is expected."},
+	"body_not_json":      {"Det som skickades är inte giltig JSON: det tar slut eller blir fel vid byte {byte}; ett JSON-objekt väntas.", "The body is not JSON: it breaks off or goes wrong at byte {byte}; a JSON object is expected."},
+	"body_not_object":    {"Det som skickades är inget JSON-objekt; ett sådant väntas.", "The body is not an object; a JSON object is expected."},
+	"body_goes_on":       {"Det som skickades fortsätter efter JSON-objektet; ett enda objekt väntas.", "The body goes on after the JSON object; one JSON object is expected."},
+	"member_twice":       {"{field} finns två gånger i samma objekt; en gång väntas.", "{field} is there twice in one object; once is expected."},
+	"member_deep":        {"{field} är nästlat djupare än {levels} nivåer.", "{field} is nested deeper than {levels} levels."},
+	"amount_wrong":       {"{field} är inget belopp. Skriv till exempel 123.50.", "{field} is not an amount; something like 123.50 is expected."},
+	"amount_negative":    {"{field} är under 0; 0 eller mer väntas.", "{field} is below 0; 0 or more is expected."},
+	"moment_wrong":       {"{field} är ingen tidpunkt; till exempel 2026-03-02T09:00:00Z väntas.", "{field} is not a moment in time; something like 2026-03-02T09:00:00Z is expected."},
+	"orderid_missing":    {"{field} saknas; köpets nummer väntas.", "{field} is missing; the order's number is expected."},
+	"order_number_wrong": {"{field} är inte giltigt; till exempel 210334 väntas.", "{field} is not valid; something like 210334 is expected."},
+	"order_number_long":  {"{field} är inte giltigt; högst {most} synliga tecken väntas.", "{field} is not valid; at most {most} visible characters are expected."},
+	"order_number_low":   {"{field} är {number}; ett tal över 0 väntas.", "{field} is {number}; a number above 0 is expected."},
 
 	// Of bonus checks and promotions.
 	"check_unknown":       {"Kunden har ingen bonuscheck med det id:t.", "The customer has no bonus check with this id."},
@@ -95,6 +120,9 @@ var labels = map[string]words{
 	"delivery_city":      {"Leveransadressens ort", "The city of the delivery address"},
 	"delivery_state":     {"Leveransadressens region", "The state of the delivery address"},
 	"delivery_countryid": {"Leveransadressens land", "The country of the delivery address"},
+	"remaining":          {"Beloppet som är kvar", "The remaining amount"},
+	"dateredeemed":       {"Dagen för användningen", "The date of use"},
+	"orderid":            {"Ordernumret", "The order number"},
 	"bonuscheck":         {"Bonuschecken", "This bonus check"},
 	"promotion":          {"Kampanjen", "This promotion"},
 	"acceptedconsents":   {"Samtyckena", "The consents"},

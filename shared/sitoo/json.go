@@ -28,10 +28,10 @@ const maxDepth = 32
 // Sitoo's. The error is fault.Invalid.
 func Check(body []byte) error {
 	if len(bytes.TrimSpace(body)) == 0 {
-		return fault.New(fault.Invalid, "The request has no body; a JSON object is expected.")
+		return fault.Say(fault.Invalid, "body_empty")
 	}
 	if !utf8.Valid(body) {
-		return fault.New(fault.Invalid, "The body is not valid UTF-8 text; a JSON object in UTF-8 is expected.")
+		return fault.Say(fault.Invalid, "body_not_utf8")
 	}
 	type level struct {
 		seen map[string]struct{} // nil in an array
@@ -56,13 +56,13 @@ func Check(body []byte) error {
 			return nil
 		}
 		if err != nil { // io.EOF inside the object too: Token does not mind
-			return &fault.Error{Kind: fault.Invalid, Err: err, Message: "The body is not JSON: it breaks off or goes wrong at byte " + strconv.FormatInt(dec.InputOffset(), 10) + "; a JSON object is expected."}
+			return fault.Say(fault.Invalid, "body_not_json", "byte", dec.InputOffset()).With(err)
 		}
 		if first && tok != json.Delim('{') {
-			return fault.New(fault.Invalid, "The body is JSON, but not an object; a JSON object is expected.")
+			return fault.Say(fault.Invalid, "body_not_object")
 		}
 		if !first && len(stack) == 0 {
-			return fault.New(fault.Invalid, "The body goes on after the JSON object; one JSON object is expected.")
+			return fault.Say(fault.Invalid, "body_goes_on")
 		}
 		if d, ok := tok.(json.Delim); ok && (d == '}' || d == ']') {
 			stack = stack[:len(stack)-1]
@@ -78,7 +78,7 @@ func Check(body []byte) error {
 			continue
 		} else if ok {
 			if n == maxDepth {
-				return fault.Bad(path(), "is nested deeper than %d levels", maxDepth)
+				return fault.SayBad(path(), "member_deep", "levels", maxDepth)
 			}
 			if d == '{' {
 				stack = append(stack, level{seen: map[string]struct{}{}, key: true})
@@ -128,7 +128,7 @@ func sound(value []byte) bool {
 }
 
 func doubled(path string) error {
-	return fault.Bad(path, "is there twice in one object, once is expected")
+	return fault.SayBad(path, "member_twice")
 }
 
 // memberName returns a member's name as it may stand in a sentence and in the
@@ -158,14 +158,15 @@ func newObject(raw []byte, path string, err *error) object {
 	o := object{path: path, err: err}
 	o.members = map[string]json.RawMessage{}
 	if raw = bytes.TrimSpace(raw); len(raw) == 0 || raw[0] != '{' || walk(raw, func(name string, value json.RawMessage) { o.members[name] = value }) != nil {
-		o.fail("", "is not an object, a JSON object is expected")
+		o.fail("", "body_not_object")
 	}
 	return o
 }
 
-func (o object) fail(name, format string, args ...any) {
+// fail keeps a sentence of the catalogue about a member.
+func (o object) fail(name, code string, args ...any) {
 	if *o.err == nil {
-		*o.err = fault.Bad(strings.Trim(o.path+name, "."), format, args...)
+		*o.err = fault.SayBad(strings.Trim(o.path+name, "."), code, args...)
 	}
 }
 
@@ -189,7 +190,7 @@ func (o object) text(name string) string {
 		return s
 	}
 	if raw[0] == '{' || raw[0] == '[' {
-		o.fail(name, "is not a string, text is expected")
+		o.fail(name, "member_not_text")
 		return ""
 	}
 	return string(raw)
@@ -203,7 +204,7 @@ func (o object) flag(name string) bool {
 	case "false", "0", "":
 		return false
 	}
-	o.fail(name, "is not a yes or no, true or false is expected")
+	o.fail(name, "yes_or_no")
 	return false
 }
 
@@ -215,7 +216,7 @@ func (o object) money(name string) decimal.Decimal {
 	}
 	d, ok := parseAmount(s)
 	if !ok {
-		o.fail(name, "is not an amount, something like 123.50 is expected")
+		o.fail(name, "amount_wrong")
 	}
 	return d
 }
@@ -237,7 +238,7 @@ func (o object) strings(name string) []string {
 	for i, item := range items {
 		one := object{path: o.path, members: map[string]json.RawMessage{name: item}, err: o.err}
 		if len(item) > 0 && (item[0] == '{' || item[0] == '[') {
-			o.fail(name+"["+strconv.Itoa(i)+"]", "is not a string, an array of strings is expected")
+			o.fail(name+"["+strconv.Itoa(i)+"]", "member_not_text")
 			continue
 		}
 		if s := one.text(name); s != "" {

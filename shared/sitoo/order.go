@@ -122,7 +122,12 @@ var (
 )
 
 func notAnOrder() error {
-	return fault.New(fault.Invalid, "The body is not an object in JSON; Sitoo's order object is expected.")
+	return fault.Say(fault.Invalid, "body_not_object")
+}
+
+func brokenOff(err error) error {
+	broken, _ := errors.AsType[errBroken](err)
+	return fault.Say(fault.Invalid, "body_not_json", "byte", broken.at).With(err)
 }
 
 // DecodeOrder reads an order. Only its number is required: what cannot be read
@@ -140,9 +145,9 @@ func DecodeOrder(body []byte) (Order, error) {
 	id, err := o.number()
 	switch {
 	case broken != nil && err != nil:
-		return Order{}, &fault.Error{Kind: fault.Invalid, Message: broken.Error() + "; a JSON object is expected."}
+		return Order{}, brokenOff(broken)
 	case broken != nil:
-		return Order{ID: id}, &fault.Error{Kind: fault.Invalid, Message: broken.Error() + "; a JSON object is expected."}
+		return Order{ID: id}, brokenOff(broken)
 	case err != nil:
 		return Order{}, err
 	}
@@ -153,18 +158,15 @@ func DecodeOrder(body []byte) (Order, error) {
 
 // number returns the order's number.
 func (o loose) number() (int64, error) {
-	raw, there := o.raw("orderid")
-	if !there {
-		return 0, fault.Bad("orderid", "is missing, the order's number is expected")
+	if _, there := o.raw("orderid"); !there {
+		return 0, fault.SayBad("orderid", "orderid_missing")
 	}
 	n, ok := Whole(loose{members: o.members, unread: &unread{}}.text("orderid"))
 	switch {
-	case !ok && (raw[0] == '[' || raw[0] == '{'):
-		return 0, fault.Bad("orderid", "is not a number but a list or an object, something like 210334 is expected")
 	case !ok:
-		return 0, fault.Bad("orderid", "is not a whole number, something like 210334 is expected")
+		return 0, fault.SayBad("orderid", "order_number_wrong")
 	case n <= 0:
-		return 0, fault.Bad("orderid", "is %d, a number above 0 is expected", n)
+		return 0, fault.SayBad("orderid", "order_number_low", "number", n)
 	}
 	return n, nil
 }

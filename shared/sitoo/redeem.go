@@ -76,17 +76,17 @@ func DecodeRedemption(body []byte) (Redemption, error) {
 	var err error
 	o := newObject(body, "", &err)
 	if err != nil {
-		return Redemption{}, fault.New(fault.Invalid, "The body is not a JSON object; the date, the remaining amount and the order of a redemption are expected.")
+		return Redemption{}, fault.Say(fault.Invalid, "body_not_object")
 	}
 	r := Redemption{OrderID: o.orderID("orderid")}
 	var ok bool
 	if r.Date, ok = parseMoment(o.text("dateredeemed"), time.UTC); !ok {
-		o.fail("dateredeemed", "is not a moment in time, something like 2026-03-02T09:00:00Z is expected")
+		o.fail("dateredeemed", "moment_wrong")
 	}
 	if strings.TrimSpace(o.text("remaining")) != "" {
 		left := o.money("remaining").Round(2) // a till that counts in floats writes 40.10000000000001
 		if left.IsNegative() {
-			o.fail("remaining", "is below 0, 0 or more is expected")
+			o.fail("remaining", "amount_negative")
 		}
 		r.Remaining = &left
 	}
@@ -99,7 +99,7 @@ func DecodeRedemption(body []byte) (Redemption, error) {
 // orderID returns an order's id, given as a number or as text; "" if absent or 0.
 func (o object) orderID(name string) string {
 	if raw, _ := o.raw(name); string(raw) == "true" || string(raw) == "false" {
-		o.fail(name, "is not an order's number, something like 210334 is expected")
+		o.fail(name, "order_number_wrong")
 		return ""
 	}
 	s := strings.TrimSpace(o.text(name))
@@ -110,7 +110,7 @@ func (o object) orderID(name string) string {
 		return ""
 	}
 	if utf8.RuneCountInString(s) > maxOrderID || strings.ContainsFunc(s, func(r rune) bool { return !unicode.IsGraphic(r) || unicode.IsSpace(r) }) {
-		o.fail(name, "is not an order's number, at most %d visible characters are expected", maxOrderID)
+		o.fail(name, "order_number_long", "most", maxOrderID)
 		return ""
 	}
 	return s

@@ -36,7 +36,7 @@ func DecodeContact(body []byte, known []string) (Contact, error) {
 	var err error
 	o := newObject(body, "", &err)
 	if err != nil {
-		return Contact{}, fault.New(fault.Invalid, "The body is not a JSON object; a contact is expected.")
+		return Contact{}, fault.Say(fault.Invalid, "body_not_object")
 	}
 	c := Contact{Strings: map[string]string{}, Flags: map[string]bool{}, Lists: map[string][]string{}}
 	for _, name := range flagMembers {

@@ -68,16 +68,16 @@ func TestDecodeContact(t *testing.T) {
 func TestDecodeContactRefuses(t *testing.T) {
 	t.Parallel()
 	for name, c := range map[string]struct{ body, member, says string }{
-		"a list":                   {`[{}]`, "", "not a JSON object"},
-		"null":                     {`null`, "", "not a JSON object"},
-		"an object for a text":     {`{"email":{"work":"kund.ett@example.com"}}`, "email", "not a string"},
-		"a list for a text":        {`{"mobile":["070-174 06 05"]}`, "mobile", "not a string"},
+		"a list":                   {`[{}]`, "", "not an object"},
+		"null":                     {`null`, "", "not an object"},
+		"an object for a text":     {`{"email":{"work":"kund.ett@example.com"}}`, "email", "not a text"},
+		"a list for a text":        {`{"mobile":["070-174 06 05"]}`, "mobile", "not a text"},
 		"a flag that is none":      {`{"accepts_sms":"kanske"}`, "accepts_sms", "not a yes or no"},
 		"a flag of two":            {`{"accepts_sms":2}`, "accepts_sms", "not a yes or no"},
-		"a list for a flag":        {`{"accepts_email":[true]}`, "accepts_email", "not a string"},
-		"an object for a list":     {`{"acceptedconsents":{"11":true}}`, "acceptedconsents", "not a string"},
-		"an object in a list":      {`{"acceptedconsents":["11",{"id":12}]}`, "acceptedconsents[1]", "not a string"},
-		"a list in a list":         {`{"voucherpasswords":[["VIP"]]}`, "voucherpasswords[0]", "not a string"},
+		"a list for a flag":        {`{"accepts_email":[true]}`, "accepts_email", "not a text"},
+		"an object for a list":     {`{"acceptedconsents":{"11":true}}`, "acceptedconsents", "not a text"},
+		"an object in a list":      {`{"acceptedconsents":["11",{"id":12}]}`, "acceptedconsents[1]", "not a text"},
+		"a list in a list":         {`{"voucherpasswords":[["VIP"]]}`, "voucherpasswords[0]", "not a text"},
 		"the first mistake counts": {`{"accepts_email":"x","email":{}}`, "accepts_email", "not a yes or no"},
 	} {
 		_, err := sitoo.DecodeContact([]byte(c.body), known)
