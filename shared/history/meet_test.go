@@ -227,7 +227,7 @@ func TestBackfillBringsNobodyBack(t *testing.T) {
 	r, _, _ := newcomers(t, rigOptions{customers: 1}, 0)
 	k := order.Key{Account: "a", Order: 4}
 	ctx := t.Context()
-	if _, err := r.ledger.Claim(ctx, k, "history-x", r.clock(), time.Minute); err != nil {
+	if _, err := r.ledger.Claim(ctx, k, order.Stamp{}, "history-x", r.clock(), time.Minute); err != nil {
 		t.Fatal(err)
 	}
 	if err := r.ledger.Note(ctx, k, "history-x", 77, r.clock()); err != nil {
