@@ -6,6 +6,7 @@ package setup
 import (
 	"fmt"
 	"slices"
+	"strings"
 	"time"
 
 	"sitoo-rule/shared/fault"
@@ -24,6 +25,7 @@ const (
 type Line struct {
 	Name   string `json:"name"`
 	Status string `json:"status"`           // OK, Failed or Skipped
+	Code   string `json:"code,omitempty"`   // what was looked at and its status, for programs: "order_history_failed"
 	Detail string `json:"detail,omitempty"` // what was found
 	Advice string `json:"advice,omitempty"` // what to do about it
 	// Err is why the line failed, for the log; nil where Detail says it all.
@@ -39,6 +41,9 @@ type Report struct {
 // NewReport sums lines up.
 func NewReport(lines []Line) Report {
 	r := Report{Status: OK, Lines: lines}
+	for i, l := range lines {
+		lines[i].Code = strings.ReplaceAll(strings.ToLower(l.Name), " ", "_") + "_" + l.Status
+	}
 	if slices.ContainsFunc(lines, func(l Line) bool { return l.Status == Failed }) {
 		r.Status = Failed
 	}

@@ -783,8 +783,8 @@ func TestReport(t *testing.T) {
 	t.Parallel()
 	lines := []setup.Line{{Name: "API key", Status: setup.OK, Err: io.EOF}, {Name: "Order", Status: setup.Skipped, Detail: "d", Advice: "a"}}
 	for want, list := range map[string][]setup.Line{
-		`{"status":"ok","lines":[{"name":"API key","status":"ok"},{"name":"Order","status":"skipped","detail":"d","advice":"a"}]}`: lines,
-		`{"status":"failed","lines":[{"name":"x","status":"failed"}]}`:                                                             {{Name: "x", Status: setup.Failed}},
+		`{"status":"ok","lines":[{"name":"API key","status":"ok","code":"api_key_ok"},{"name":"Order","status":"skipped","code":"order_skipped","detail":"d","advice":"a"}]}`: lines,
+		`{"status":"failed","lines":[{"name":"x","status":"failed","code":"x_failed"}]}`:                                                                                      {{Name: "x", Status: setup.Failed}},
 	} {
 		got, err := json.Marshal(setup.NewReport(list))
 		if err != nil || string(got) != want {
