@@ -28,7 +28,7 @@ var withPhones = []string{"backfill-worker", "bonuscheck-import", "contact-add",
 // Budgets of a zip, in MB of 2^20 bytes, as Lambda counts and make smoke prints.
 const (
 	maxZip           = 4.0
-	maxZipWithPhones = 6.5
+	maxZipWithPhones = 7.0 // two of them have the world's time zones, too, for the till's clock
 )
 
 // BenchmarkBuilt measures the functions as they are built: the size of the zip
