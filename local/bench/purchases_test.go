@@ -49,7 +49,7 @@ func BenchmarkPurchases(b *testing.B) {
 			b.ResetTimer()
 			for range b.N {
 				s := session()
-				if _, err := order.Purchases(context.Background(), s, log, sub.ID); err != nil {
+				if _, err := order.Purchases(context.Background(), s, log, sub.ID, ""); err != nil {
 					b.Fatal(err)
 				}
 				calls += s.Calls()
