@@ -149,8 +149,9 @@ func (w *World) Audit() []string {
 }
 
 // whose returns a function that says whose an order is, as the beginning of the
-// world has it: "id 7", or of somebody whom the job is to make the address or
-// number; "" for nobody.
+// world has it: "id 7", or of someone whom the job is to make the address or
+// number; "" for none. A contact id that Rule does not have may be of someone who
+// was deleted there: an old order makes no customer of it.
 func (w *World) whose() func(a fakesitoo.Audited) string {
 	mail, phone := map[string]int64{}, map[string]int64{}
 	for id, s := range w.Known {
@@ -169,7 +170,7 @@ func (w *World) whose() func(a fakesitoo.Audited) string {
 		if id := cmp.Or(mail[a.Email], phone[a.Phone]); id != 0 {
 			return "id " + strconv.FormatInt(id, 10)
 		}
-		if w.o.Create {
+		if w.o.Create && contact == 0 {
 			return cmp.Or(a.Email, a.Phone)
 		}
 		return ""

@@ -167,7 +167,7 @@ func TestImportDryRun(t *testing.T) {
 			t.Errorf("%s (-want +got):\n%s", query, diff)
 		}
 	}
-	r.want(dryrun("=yes", file), http.StatusBadRequest)
+	r.want(dryrun("=maybe", file), http.StatusBadRequest)
 	if a := dryrun("=true", lines(";", []string{"email", "id", "value"}, []string{"a", "1", "5"})); a.Status != http.StatusBadRequest || !strings.Contains(a.Body, `"code":"email"`) {
 		t.Errorf("%d %s", a.Status, a.Body)
 	}

@@ -55,7 +55,7 @@ func TestFloodOfUnknownKeys(t *testing.T) {
 				mu.Lock()
 				statuses[a.Status]++
 				mu.Unlock()
-				if a.Status == 503 && (a.Header.Get("Retry-After") == "" || !strings.Contains(a.Body, "not known yet")) {
+				if a.Status == 503 && (a.Header.Get("Retry-After") == "" || !strings.Contains(a.Body, "too_many_keys")) {
 					t.Errorf("503 with Retry-After %q and %s", a.Header.Get("Retry-After"), a.Body)
 				}
 			}
