@@ -248,7 +248,7 @@ func (d *Directory) unsettled(ctx context.Context, id, token string, err error) 
 // lastOf returns what a list shows of a key: nothing of one so short that it
 // would tell much of it.
 func lastOf(key string) string {
-	if len(key) < 12 {
+	if len(key) < 8 {
 		return ""
 	}
 	return key[len(key)-4:]
