@@ -46,8 +46,8 @@ run: ## Start everything on this machine: API :3000, Rule :3001, Sitoo :3002 (AW
 
 .PHONY: test
 test: ## Run the tests with the race detector; without it, the README's sessions and a simulated shop of 50,000 orders; or of one package: make test PKG=./shared/bonus
-	go test -race -parallel 8 $(or $(PKG),./...)
-	$(if $(PKG),,go test ./local/run ./local/simulation)
+	go test -race -parallel 8 -timeout 30m $(or $(PKG),./...)
+	$(if $(PKG),,go test -timeout 30m ./local/run ./local/simulation)
 
 # What it leaves out takes minutes of computing: whole backfills in virtual time
 # and the documentation's sessions. No test is left out for being short of time.
@@ -128,7 +128,7 @@ smoke: host-build $(EMULATOR)/.installed ## Build for this machine and feed ever
 
 .PHONY: test-aws
 test-aws: $(EMULATOR)/.installed ## Run the tests that speak to AWS against an emulator
-	SITOO_RULE_AWS=1 .ci/with-emulator go test -race $(AWS_TESTS)
+	SITOO_RULE_AWS=1 .ci/with-emulator go test -race -timeout 30m $(AWS_TESTS)
 
 # PARAMETERS, PORT, RULE_PORT, SITOO_PORT, RULE_KEY and RULE_SEED reach it in the
 # environment.
@@ -138,7 +138,7 @@ deploy-local: host-build $(EMULATOR)/.installed ## Deploy the real template into
 
 .PHONY: test-deployed
 test-deployed: host-build $(EMULATOR)/.installed ## Deploy the real template into an emulator, and play the README's sessions there
-	SITOO_RULE_DEPLOYED=1 .ci/with-emulator go test ./local/deploy -count=1
+	SITOO_RULE_DEPLOYED=1 .ci/with-emulator go test ./local/deploy -count=1 -timeout 30m
 
 .PHONY: deploy
 deploy: ## Build and deploy (STAGE=dev or prod; prod asks who is mailed, or ALARM_EMAIL=); needs AWS credentials

@@ -9,6 +9,7 @@
 package gateway
 
 import (
+	"cmp"
 	"context"
 	"crypto/rand"
 	"errors"
@@ -52,6 +53,9 @@ type Config struct {
 	// Throttle, the clock that the template's limits go by. Nil has no limits: a
 	// test may ask faster than a till.
 	Throttle func() time.Time
+	// Wait is how long it waits for a function, MaxWait if 0: a test may run on a
+	// machine with much else to do.
+	Wait time.Duration
 }
 
 // New returns the handler that serves every route of the template. Requests for
@@ -69,6 +73,7 @@ func New(c Config) http.Handler {
 		functions: map[string]template.Function{},
 		responses: c.Template.GatewayResponses,
 		binary:    c.Template.BinaryMediaTypes,
+		wait:      cmp.Or(c.Wait, MaxWait),
 	}
 	for _, f := range c.Template.Functions {
 		g.functions[f.ID] = f
@@ -98,6 +103,7 @@ type gateway struct {
 	responses map[string]template.GatewayResponse
 	binary    []string
 	throttle  *throttle
+	wait      time.Duration
 }
 
 // exchange is one request on its way through.
@@ -184,14 +190,14 @@ func (g *gateway) exchange(r *http.Request, x *exchange) (*response, *fault) {
 // one a reader would look for.
 func (g *gateway) call(parent context.Context, x *exchange, payload []byte) ([]byte, *fault) {
 	call := invocation.Start(context.WithoutCancel(parent), x.function, g.newID(), g.invoke, payload, func(run func()) { go run() })
-	limit := time.NewTimer(MaxWait)
+	limit := time.NewTimer(g.wait)
 	defer limit.Stop()
 	out, err := call.Wait(limit.C)
 	switch {
 	case err == nil:
 		return out, nil
 	case errors.Is(err, invocation.ErrLeft):
-		return nil, &fault{integrationTimeout, fmt.Errorf("%s did not answer within %v", x.function.Name, MaxWait)}
+		return nil, &fault{integrationTimeout, fmt.Errorf("%s did not answer within %v", x.function.Name, g.wait)}
 	case errors.Is(err, invocation.ErrTimeout):
 		return nil, &fault{integrationTimeout, fmt.Errorf("%s %w", x.function.Name, err)}
 	default:

@@ -98,7 +98,7 @@ func newRig(t *testing.T, o options) *rig {
 	}
 	backend := httptest.NewServer(r.rule)
 	t.Cleanup(backend.Close)
-	o.Template = loadTemplate(t)
+	o.Template, o.GatewayWait = loadTemplate(t), 2*time.Minute
 	if o.RuleURL == "" {
 		o.RuleURL = backend.URL
 	}

@@ -68,6 +68,8 @@ type Options struct {
 	Name string
 	// Throttle is the clock of the template's limits on requests; nil for none.
 	Throttle func() time.Time
+	// GatewayWait is the gateway's Wait.
+	GatewayWait time.Duration
 	// Change lets a test replace a function's parts before it is made.
 	Change func(function string, p *app.Parts)
 	// Wrap lets a test come between Lambda and a function.
@@ -143,7 +145,7 @@ func New(ctx context.Context, o Options) (*Stack, error) {
 			errs = append(errs, fmt.Errorf("template.yaml does not declare the function %s", name))
 		}
 	}
-	s.Gateway = gateway.New(gateway.Config{Template: o.Template, Invoke: s.Invoke, Log: o.Log, Throttle: o.Throttle})
+	s.Gateway = gateway.New(gateway.Config{Template: o.Template, Invoke: s.Invoke, Log: o.Log, Throttle: o.Throttle, Wait: o.GatewayWait})
 	return s, errors.Join(errs...)
 }
 

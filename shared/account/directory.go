@@ -71,6 +71,9 @@ type Visit struct {
 	Rule    *rule.Session // with that key
 	// quiet is set where that the key is accepted must release nothing.
 	quiet bool
+	// verdict is held while what Rule says of the key is noted: calls to Rule may
+	// be under way side by side.
+	verdict sync.Mutex
 }
 
 // refusal is the error of a token that Rule does not accept, with what a label is

@@ -43,6 +43,8 @@ func (d *Directory) Verify(ctx context.Context, v *Visit, within time.Duration) 
 // accepted notes that Rule has just accepted the visit's key, every few minutes.
 // A failure costs no more than another question.
 func (d *Directory) accepted(ctx context.Context, v *Visit) {
+	v.verdict.Lock()
+	defer v.verdict.Unlock()
 	now, every := d.Now(), noteEvery
 	if v.Account.Parked.Count > 0 { // it goes out by a key that was accepted after it
 		every = noteOften
@@ -64,9 +66,11 @@ func (d *Directory) accepted(ctx context.Context, v *Visit) {
 
 // refuse shares that Rule has just refused the visit's key.
 func (d *Directory) refuse(ctx context.Context, v *Visit) {
+	v.verdict.Lock()
+	defer v.verdict.Unlock()
 	now := d.Now()
-	if v.Key.ID == "" {
-		return
+	if v.Key.ID == "" || !v.Key.RefusedSince.IsZero() && now.Sub(v.Key.Refused) < time.Second {
+		return // or it is noted just now, by a call beside this one
 	}
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), noteTime)
 	defer cancel()
