@@ -24,7 +24,6 @@ import (
 	"github.com/aws/aws-sdk-go-v2/service/dynamodb"
 	"github.com/aws/aws-sdk-go-v2/service/dynamodb/types"
 	"github.com/aws/aws-sdk-go-v2/service/sqs"
-	sqstypes "github.com/aws/aws-sdk-go-v2/service/sqs/types"
 	gocmp "github.com/google/go-cmp/cmp"
 
 	"sitoo-rule/local/contract"
@@ -63,9 +62,7 @@ type oldShop struct {
 	*cloudRig
 	sitoo   *fakesitoo.Server
 	ids     map[string]int64 // Rule's, by email address, phone number and contact id
-	name    string           // what its tables' and queues' names begin with
 	dynamo  *dynamodb.Client
-	sqs     *sqs.Client
 	deaths  *deaths
 	mu      sync.Mutex
 	stopAt  int // the page of orders, from now, that stop holds back
@@ -77,8 +74,8 @@ type oldShop struct {
 // that die as d says.
 func newOldShop(t *testing.T, cfg aws.Config, d *deaths) *oldShop {
 	s := &oldShop{
-		cloudRig: &cloudRig{worked: make(chan struct{}, 1)}, name: stack.Prefix + strings.ToLower(rand.Text()) + "-", deaths: d,
-		dynamo: dynamodb.NewFromConfig(cfg), sqs: sqs.NewFromConfig(cfg),
+		cloudRig: &cloudRig{worked: make(chan struct{}, 1), name: stack.Prefix + strings.ToLower(rand.Text()) + "-", sqs: sqs.NewFromConfig(cfg)}, deaths: d,
+		dynamo: dynamodb.NewFromConfig(cfg),
 	}
 	people, seed := s.people(t)
 	s.sitoo = fakesitoo.New(fakesitoo.Options{Orders: oldOrders, Customers: people, MaxNum: oldPage, Observe: s.observe})
@@ -245,16 +242,6 @@ func (s *oldShop) observe(r fakesitoo.Request) {
 	case <-release:
 	case <-s.t.Context().Done():
 	}
-}
-
-// url finds a queue as support does.
-func (s *oldShop) url(queue string) string {
-	s.t.Helper()
-	out, err := s.sqs.GetQueueUrl(s.t.Context(), &sqs.GetQueueUrlInput{QueueName: aws.String(s.name + queue + ".fifo")})
-	if err != nil {
-		s.t.Fatal(err)
-	}
-	return aws.ToString(out.QueueUrl)
 }
 
 // post puts support's message on the queue and returns the id of its job.
@@ -716,26 +703,6 @@ func (s *oldShop) forget(sub int64) {
 	if w.Code != http.StatusNoContent {
 		s.t.Fatalf("delete a customer's orders: %d %s", w.Code, w.Body)
 	}
-}
-
-// waiting returns how many messages a queue has, those that are being worked on
-// included.
-func (s *oldShop) waiting(queue string) (n int) {
-	s.t.Helper()
-	out, err := s.sqs.GetQueueAttributes(s.t.Context(), &sqs.GetQueueAttributesInput{
-		QueueUrl: aws.String(s.url(queue)), AttributeNames: []sqstypes.QueueAttributeName{sqstypes.QueueAttributeNameAll},
-	})
-	if err != nil {
-		s.t.Fatal(err)
-	}
-	for _, name := range []string{"ApproximateNumberOfMessages", "ApproximateNumberOfMessagesNotVisible"} {
-		part, err := strconv.Atoi(out.Attributes[name])
-		if err != nil {
-			s.t.Fatalf("%s of %s: %v", name, queue, err)
-		}
-		n += part
-	}
-	return n
 }
 
 // deliveries returns how many messages of a job a worker is done with.

@@ -1,24 +1,21 @@
 package stack_test
 
 import (
-	"crypto/rand"
 	"encoding/json"
 	"fmt"
 	"net/http"
 	"strings"
 	"sync"
 	"testing"
-	"time"
 
 	"sitoo-rule/local/fakerule"
 	"sitoo-rule/local/fakesitoo"
-	"sitoo-rule/local/queue"
 	"sitoo-rule/local/stack"
 	"sitoo-rule/shared/app"
+	"sitoo-rule/shared/bonus"
 	"sitoo-rule/shared/history"
 	"sitoo-rule/shared/order"
 	"sitoo-rule/shared/sitoo"
-	"sitoo-rule/shared/worker"
 )
 
 // strangersKey is one of another account in Rule, strangersAccount that account's number.
@@ -92,13 +89,17 @@ const wholeYear = `{"account":%q,"from":"2024-01-01","to":"2024-12-31"}`
 func TestStrangerWithTheShopsCredentials(t *testing.T) {
 	t.Parallel()
 	shop := fakesitoo.New(fakesitoo.Options{})
-	r := newRig(t, environments{production: shop}.options())
+	playStranger(t, newRig(t, environments{production: shop}.options()), shop)
+}
+
+func playStranger(t *testing.T, r *rig, shop *fakesitoo.Server) {
+	t.Helper()
 	id := r.want(r.call("POST", "/contacts", map[string]any{"email": "kund.gammal@example.com"}), 200).(string)
 	r.want(r.as(strangersKey, "POST", "/contacts", map[string]any{"email": "kund.gammal@example.com"}), 200)
 	addOld(t, shop, 3001, 5, "kund.gammal@example.com")
 	r.want(r.call("PUT", "/credentials", credentialsAt(production)), 200)
 	r.want(r.call("POST", "/transactions", sale(1, of(id))), 200)
-	r.drain()
+	r.delivered(1)
 	before := r.call("GET", "/credentials", nil).Body
 
 	for range 2 { // asking again does not help
@@ -119,7 +120,7 @@ func TestStrangerWithTheShopsCredentials(t *testing.T) {
 	r.want(r.as(strangersKey, "DELETE", "/credentials", nil), 200) // his own, of which there are none
 	// The shop sells on, and its old orders come over, by Sitoo's number, too.
 	r.want(r.call("POST", "/transactions", sale(2, of(id))), 200)
-	r.drain()
+	r.delivered(2)
 	if st := r.backfill(key, r.id, `{"sitooaccount":"90001","from":"2024-01-01","to":"2024-12-31"}`); st.State != history.Done || st.Written != 5 {
 		t.Errorf("the backfill: %+v", st)
 	}
@@ -127,14 +128,9 @@ func TestStrangerWithTheShopsCredentials(t *testing.T) {
 		t.Errorf("%d entries with the shop, want 7; %d with the stranger, want none", mine, his)
 	}
 	// A backfill of his account reads nothing, and no job of the shop's is his.
-	q, _ := r.Broker.Queue("BackfillQueue")
-	if err := q.Send(t.Context(), worker.Message{Body: fmt.Sprintf(wholeYear, strangersAccount), Group: "support", Dedup: rand.Text()}); err != nil {
-		t.Fatal(err)
-	}
-	r.drain()
-	dead, _ := r.Broker.Queue("BackfillDeadLetters")
-	if list := dead.Messages(); len(list) != 1 || !strings.Contains(list[0].Attributes[worker.Reason], "credentials") {
-		t.Errorf("his message: %+v", list)
+	r.post(fmt.Sprintf(wholeYear, strangersAccount))
+	if reason := r.refusedBackfill(); !strings.Contains(reason, "credentials") {
+		t.Errorf("his message: %s", reason)
 	}
 	if list := r.want(r.as(strangersKey, "GET", "/backfills", nil), 200).([]any); len(list) != 0 {
 		t.Errorf("the stranger's backfills: %v", list)
@@ -153,42 +149,43 @@ func TestSandboxIsAnotherShop(t *testing.T) {
 		t.Run(first+" first", func(t *testing.T) {
 			t.Parallel()
 			shops := environments{production: fakesitoo.New(fakesitoo.Options{}), sandbox: fakesitoo.New(fakesitoo.Options{})}
-			r := newRig(t, shops.options())
-			mine, his := production, sandbox
-			if first == sandbox {
-				mine, his = sandbox, production
-			}
-			for token, host := range map[string]string{key: mine, strangersKey: his} {
-				r.want(r.as(token, "POST", "/contacts", map[string]any{"email": "kund.gammal@example.com"}), 200)
-				addOld(t, shops[host], 3001, map[string]int{key: 3, strangersKey: 5}[token], "kund.gammal@example.com")
-			}
-			for range 2 {
-				r.want(r.call("PUT", "/credentials", credentialsAt(mine)), 200)
-				r.want(r.as(strangersKey, "PUT", "/credentials", credentialsAt(his)), 200)
-			}
-			// Each other's, they are refused.
-			r.want(r.call("PUT", "/credentials", credentialsAt(his)), http.StatusConflict)
-			r.want(r.as(strangersKey, "PUT", "/credentials", credentialsAt(mine)), http.StatusConflict)
-			for token, host := range map[string]string{key: mine, strangersKey: his} {
-				if m := r.want(r.as(token, "GET", "/credentials", nil), 200).(map[string]any); m["baseurl"] != credentialsAt(host)["baseurl"] {
-					t.Errorf("%s has %v, want the one at %s", token, m, host)
-				}
-			}
-			q, _ := r.Broker.Queue("BackfillQueue")
-			if err := q.Send(t.Context(), worker.Message{Body: `{"sitooaccount":"90001","from":"2024-01-01","to":"2024-12-31"}`, Group: "support", Dedup: rand.Text()}); err != nil {
-				t.Fatal(err)
-			}
-			r.drain()
-			dead, _ := r.Broker.Queue("BackfillDeadLetters")
-			if list := dead.Messages(); len(list) != 1 || !strings.Contains(list[0].Attributes[worker.Reason], "at "+mine+" is account 42") || !strings.Contains(list[0].Attributes[worker.Reason], "at "+his+" is account 43") {
-				t.Errorf("the message that names the number alone: %+v", list)
-			}
-			r.backfill(key, r.id, fmt.Sprintf(wholeYear, r.id))
-			r.backfill(strangersKey, strangersAccount, fmt.Sprintf(wholeYear, strangersAccount))
-			if a, b := r.written(key), r.written(strangersKey); a != 3 || b != 5 {
-				t.Errorf("%d and %d entries, want 3 and 5", a, b)
-			}
+			playSandbox(t, newRig(t, shops.options()), shops, first)
 		})
+	}
+}
+
+// playSandbox is a day on which the shop is entered in the environment that is
+// named, and the stranger's in the other one.
+func playSandbox(t *testing.T, r *rig, shops environments, first string) {
+	t.Helper()
+	mine, his := production, sandbox
+	if first == sandbox {
+		mine, his = sandbox, production
+	}
+	for token, host := range map[string]string{key: mine, strangersKey: his} {
+		r.want(r.as(token, "POST", "/contacts", map[string]any{"email": "kund.gammal@example.com"}), 200)
+		addOld(t, shops[host], 3001, map[string]int{key: 3, strangersKey: 5}[token], "kund.gammal@example.com")
+	}
+	for range 2 {
+		r.want(r.call("PUT", "/credentials", credentialsAt(mine)), 200)
+		r.want(r.as(strangersKey, "PUT", "/credentials", credentialsAt(his)), 200)
+	}
+	// Each other's, they are refused.
+	r.want(r.call("PUT", "/credentials", credentialsAt(his)), http.StatusConflict)
+	r.want(r.as(strangersKey, "PUT", "/credentials", credentialsAt(mine)), http.StatusConflict)
+	for token, host := range map[string]string{key: mine, strangersKey: his} {
+		if m := r.want(r.as(token, "GET", "/credentials", nil), 200).(map[string]any); m["baseurl"] != credentialsAt(host)["baseurl"] {
+			t.Errorf("%s has %v, want the one at %s", token, m, host)
+		}
+	}
+	r.post(`{"sitooaccount":"90001","from":"2024-01-01","to":"2024-12-31"}`)
+	if reason := r.refusedBackfill(); !strings.Contains(reason, "at "+mine+" is account 42") || !strings.Contains(reason, "at "+his+" is account 43") {
+		t.Errorf("the message that names the number alone: %s", reason)
+	}
+	r.backfill(key, r.id, fmt.Sprintf(wholeYear, r.id))
+	r.backfill(strangersKey, strangersAccount, fmt.Sprintf(wholeYear, strangersAccount))
+	if a, b := r.written(key), r.written(strangersKey); a != 3 || b != 5 {
+		t.Errorf("%d and %d entries, want 3 and 5", a, b)
 	}
 }
 
@@ -199,19 +196,24 @@ func TestSandboxIsAnotherShop(t *testing.T) {
 // trial key ends then changes nothing.
 func TestLiveKeyAfterTheTrialKey(t *testing.T) {
 	t.Parallel()
-	const live = "the-live-key"
 	shop := fakesitoo.New(fakesitoo.Options{})
-	r := newRig(t, environments{production: shop}.options())
+	playLiveKey(t, newRig(t, environments{production: shop}.options()), shop)
+}
+
+func playLiveKey(t *testing.T, r *rig, shop *fakesitoo.Server) {
+	t.Helper()
+	const live = "the-live-key"
 	r.want(r.call("PUT", "/credentials", credentialsAt(production)), 200)
 	id := r.want(r.call("POST", "/contacts", map[string]any{"email": "kund.gammal@example.com"}), 200).(string)
-	imported := r.imported([]byte("email;bonuscheckid;value\nkund.gammal@example.com;bc-trial;100\n"))
+	imported := r.accepted(r.upload([]byte("email;bonuscheckid;value\nkund.gammal@example.com;bc-trial;100\n")))
+	r.until("the import is done", func() bool { return r.status(imported).State == bonus.Done })
 	use := "/contacts/" + id + "/bonuschecks/bc-trial/redeem"
 	r.want(r.call("POST", use, `{"orderid":1}`), 200)
 	numbers := addOld(t, shop, 3001, 26, "kund.gammal@example.com")
 	for n := range int64(3) {
 		r.want(r.call("POST", "/transactions", sale(1+n, of(id))), 200)
 	}
-	r.drain()
+	r.delivered(1, 2, 3)
 	first := r.backfill(key, r.id, fmt.Sprintf(wholeYear, r.id))
 	if first.State != history.Done || first.Written != 26 || r.written(key) != 29 {
 		t.Fatalf("%d entries after the trial; the backfill: %+v", r.written(key), first)
@@ -232,7 +234,7 @@ func TestLiveKeyAfterTheTrialKey(t *testing.T) {
 			t.Errorf("%s: the used check: %d %s", after, a.Status, a.Body)
 		}
 		r.want(r.as(live, "POST", use, `{"orderid":1}`), 200) // the same use, told again
-		if a := r.as(live, "GET", "/bonuschecks/imports", nil); !strings.Contains(a.Body, imported.ID) {
+		if a := r.as(live, "GET", "/bonuschecks/imports", nil); !strings.Contains(a.Body, imported) {
 			t.Errorf("%s: imports %s", after, a.Body)
 		}
 		if st, ok := r.job(live, first.ID); !ok || st.Written != first.Written {
@@ -242,7 +244,6 @@ func TestLiveKeyAfterTheTrialKey(t *testing.T) {
 		for n := range int64(3) {
 			r.want(r.as(live, "POST", "/transactions", sale(1+n, of(id))), 200)
 		}
-		r.drain()
 		r.want(r.as(live, "PUT", "/credentials", credentialsAt(production)), 200)
 		if st := r.backfill(live, r.id, fmt.Sprintf(wholeYear, r.id)); st.State != history.Done || st.ID != first.ID || st.Written != 26 {
 			t.Errorf("%s: the same job once more: %+v", after, st)
@@ -256,6 +257,7 @@ func TestLiveKeyAfterTheTrialKey(t *testing.T) {
 				t.Errorf("%s: %s: %+v", after, body, st)
 			}
 		}
+		r.atRest()
 		if n := r.written(live); n != 29 {
 			t.Errorf("%s: %d entries, want 29", after, n)
 		}
@@ -281,7 +283,11 @@ func withoutUse(t *testing.T, body string) string {
 // uses a check, round for round.
 func TestTwoKeysOneCheck(t *testing.T) {
 	t.Parallel()
-	r := newRig(t, options{seeded: true})
+	playTwoKeys(t, newRig(t, options{seeded: true}))
+}
+
+func playTwoKeys(t *testing.T, r *rig) {
+	t.Helper()
 	r.addKey(newKey)
 	for _, token := range []string{key, newKey} {
 		r.want(r.as(token, "GET", "/lookup_contacts", nil), 200)
@@ -308,53 +314,4 @@ func TestTwoKeysOneCheck(t *testing.T) {
 			t.Errorf("%d tills got the check %s, want 1", won, check)
 		}
 	}
-}
-
-// job returns what a backfill has come to, as a token is told; not if there is none.
-func (r *rig) job(token, id string) (st history.Status, ok bool) {
-	r.t.Helper()
-	a := r.as(token, "GET", "/backfills/"+id, nil)
-	if a.Status == http.StatusNotFound {
-		return st, false
-	}
-	r.want(a, http.StatusOK)
-	if err := json.Unmarshal([]byte(a.Body), &st); err != nil {
-		r.t.Fatal(err)
-	}
-	return st, true
-}
-
-// jobOf is the id of the backfill that a message for an account begins.
-func jobOf(t *testing.T, account, body string) string {
-	t.Helper()
-	start, _, err := history.DecodeBackfill(body)
-	if err != nil {
-		t.Fatal(err)
-	}
-	return history.JobID(account, start.Spec)
-}
-
-// backfill posts a message as support does, works until the job that it begins
-// has ended, and returns what a token is told of it.
-func (r *rig) backfill(token, account, body string) history.Status {
-	r.t.Helper()
-	id := jobOf(r.t, account, body)
-	before, _ := r.job(token, id)
-	q, _ := r.Broker.Queue("BackfillQueue")
-	if err := q.Send(r.t.Context(), worker.Message{Body: body, Group: "support", Dedup: rand.Text()}); err != nil {
-		r.t.Fatal(err)
-	}
-	for range 60 {
-		r.drain()
-		if st, ok := r.job(token, id); ok && st.Run > before.Run && st.State.Final() {
-			return st
-		}
-		r.clock.Advance(2 * time.Minute)
-		for _, name := range []string{"BackfillQueue", "HistoryQueue"} {
-			b, _ := r.Broker.Queue(name)
-			b.Redeliver(func(queue.Message) bool { return true })
-		}
-	}
-	r.t.Fatalf("the backfill does not end: %s", r.as(token, "GET", "/backfills", nil).Body)
-	return history.Status{}
 }
