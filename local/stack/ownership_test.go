@@ -11,6 +11,7 @@ import (
 	"sitoo-rule/local/fakerule"
 	"sitoo-rule/local/fakesitoo"
 	"sitoo-rule/local/stack"
+	"sitoo-rule/shared/account"
 	"sitoo-rule/shared/app"
 	"sitoo-rule/shared/bonus"
 	"sitoo-rule/shared/history"
@@ -261,6 +262,53 @@ func playLiveKey(t *testing.T, r *rig, shop *fakesitoo.Server) {
 		if n := r.written(live); n != 29 {
 			t.Errorf("%s: %d entries, want 29", after, n)
 		}
+	}
+}
+
+// A shop sees and drops its own keys and no others, and sees of each its last four
+// characters. One that is in use is dropped on confirmation only, and none itself.
+func TestKeysAreTheirAccounts(t *testing.T) {
+	t.Parallel()
+	r := newRig(t, options{rule: fakerule.Options{Keys: []string{key, strangersKey}}})
+	r.addKey(newKey)
+	for _, token := range []string{key, newKey, strangersKey} {
+		r.want(r.as(token, "GET", "/lookup_contacts", nil), 200)
+	}
+	ids := func(token string) (list []any) {
+		a := r.as(token, "GET", "/keys", nil)
+		for _, row := range r.want(a, 200).([]any) {
+			list = append(list, row.(map[string]any)["keyid"])
+		}
+		for _, secret := range []string{key, newKey, strangersKey} {
+			if strings.Contains(a.Body, secret) {
+				t.Errorf("the list shows a key: %s", a.Body)
+			}
+		}
+		return list
+	}
+	if mine, his := ids(key), ids(strangersKey); len(mine) != 2 || len(his) != 1 || his[0] != account.ID(strangersKey) {
+		t.Errorf("the shop's keys %v, the stranger's %v", mine, his)
+	}
+	drop := func(token, which string, confirm bool, status int) {
+		t.Helper()
+		req := r.request("DELETE", "/keys/"+account.ID(which), nil)
+		req.Header.Set("Authorization", "Bearer "+token)
+		if confirm {
+			req.Header.Set("X-Confirm", "drop")
+		}
+		if a := r.send(req); a.Status != status {
+			t.Errorf("DELETE, confirmed %v: %d %s, want %d", confirm, a.Status, a.Body, status)
+		}
+	}
+	drop(strangersKey, key, true, 404)
+	drop(key, strangersKey, true, 404)
+	drop(newKey, newKey, true, 400)
+	drop(newKey, key, false, 400)
+	r.want(r.call("GET", "/lookup_contacts", nil), 200) // nothing has happened to it
+	drop(newKey, key, true, 200)
+	r.want(r.call("GET", "/lookup_contacts", nil), http.StatusUnauthorized)
+	if got := ids(newKey); len(got) != 1 || got[0] != account.ID(newKey) {
+		t.Errorf("keys %v", got)
 	}
 }
 
