@@ -210,7 +210,7 @@ func TestBonusOverAWS(t *testing.T) {
 			switch {
 			case a.Status == http.StatusOK:
 				won++
-			case a.Status != http.StatusBadRequest || !strings.Contains(a.Body, `"conflict"`) && !strings.Contains(a.Body, "what is left already"):
+			case a.Status != http.StatusBadRequest || !strings.Contains(a.Body, `"conflict"`) && !strings.Contains(a.Body, `"check_nothing_used"`):
 				t.Errorf("till %d: %d %s", i, a.Status, a.Body)
 			}
 		}
