@@ -5,6 +5,7 @@ import (
 	"crypto/rand"
 	"fmt"
 	"net/http"
+	"strconv"
 	"strings"
 	"sync"
 	"testing"
@@ -13,8 +14,11 @@ import (
 	"github.com/aws/aws-lambda-go/lambda"
 	"github.com/aws/aws-sdk-go-v2/aws"
 	"github.com/aws/aws-sdk-go-v2/service/dynamodb"
+	"github.com/aws/aws-sdk-go-v2/service/sqs"
+	sqstypes "github.com/aws/aws-sdk-go-v2/service/sqs/types"
 
 	"sitoo-rule/local/contract"
+	"sitoo-rule/local/fakesitoo"
 	"sitoo-rule/local/stack"
 	"sitoo-rule/shared/account"
 	"sitoo-rule/shared/bonus"
@@ -26,11 +30,19 @@ import (
 type cloudRig struct {
 	*rig
 	worked chan struct{} // a worker has come to an end since this was read last
+	name   string        // what its tables' and queues' names begin with
+	sqs    *sqs.Client
 }
 
 // newCloudRig starts a shop on tables and queues of its own: what another test
 // leaves on a queue would be worked against this one's Rule.
 func newCloudRig(t *testing.T, cfg aws.Config, seeded bool) *cloudRig {
+	t.Helper()
+	return newCloudRigOf(t, cfg, options{seeded: seeded})
+}
+
+func newCloudRigOf(t *testing.T, cfg aws.Config, o options) *cloudRig {
+	t.Helper()
 	name := stack.Prefix + strings.ToLower(rand.Text()) + "-"
 	worked := make(chan struct{}, 1)
 	wrap := func(function string, h lambda.Handler) lambda.Handler {
@@ -39,9 +51,11 @@ func newCloudRig(t *testing.T, cfg aws.Config, seeded bool) *cloudRig {
 		}
 		return announced{h, worked}
 	}
-	r := newRig(t, options{Options: stack.Options{Cloud: &cfg, Name: name, Wrap: wrap}, seeded: seeded})
+	o.Cloud, o.Name, o.Wrap = &cfg, name, wrap
+	r := newRig(t, o)
 	r.books = dynamo.NewLedger(dynamodb.NewFromConfig(cfg), name+"LedgerTable")
-	return &cloudRig{r, worked}
+	r.cloud = &cloudRig{r, worked, name, sqs.NewFromConfig(cfg)}
+	return r.cloud
 }
 
 // announced is a worker whose end is told.
@@ -86,6 +100,40 @@ func (r *cloudRig) sent(ids ...int64) {
 			return found && rec.State == order.Sent
 		})
 	}
+}
+
+// url finds a queue as support does.
+func (r *cloudRig) url(queue string) string {
+	r.t.Helper()
+	name := r.name + queue
+	if q, _ := loadTemplate(r.t).Queue(queue); q.FIFO {
+		name += ".fifo"
+	}
+	out, err := r.sqs.GetQueueUrl(r.t.Context(), &sqs.GetQueueUrlInput{QueueName: aws.String(name)})
+	if err != nil {
+		r.t.Fatal(err)
+	}
+	return aws.ToString(out.QueueUrl)
+}
+
+// waiting returns how many messages a queue has, those that are being worked on
+// included.
+func (r *cloudRig) waiting(queue string) (n int) {
+	r.t.Helper()
+	out, err := r.sqs.GetQueueAttributes(r.t.Context(), &sqs.GetQueueAttributesInput{
+		QueueUrl: aws.String(r.url(queue)), AttributeNames: []sqstypes.QueueAttributeName{sqstypes.QueueAttributeNameAll},
+	})
+	if err != nil {
+		r.t.Fatal(err)
+	}
+	for _, name := range []string{"ApproximateNumberOfMessages", "ApproximateNumberOfMessagesNotVisible"} {
+		part, err := strconv.Atoi(out.Attributes[name])
+		if err != nil {
+			r.t.Fatalf("%s of %s: %v", name, queue, err)
+		}
+		n += part
+	}
+	return n
 }
 
 // The day at the till with the real adapters, over the wire: DynamoDB, SQS and
@@ -162,7 +210,7 @@ func TestBonusOverAWS(t *testing.T) {
 			switch {
 			case a.Status == http.StatusOK:
 				won++
-			case a.Status != http.StatusBadRequest || !strings.Contains(a.Body, `"conflict"`) && !strings.Contains(a.Body, "what is left already"):
+			case a.Status != http.StatusBadRequest || !strings.Contains(a.Body, `"conflict"`) && !strings.Contains(a.Body, `"check_nothing_used"`):
 				t.Errorf("till %d: %d %s", i, a.Status, a.Body)
 			}
 		}
@@ -202,6 +250,29 @@ func TestBonusOverAWS(t *testing.T) {
 	if n := r.rule.RequestsDuringBlock(key); n != 0 {
 		t.Errorf("%d requests during a block", n)
 	}
+}
+
+// Whose a shop is, with the real adapters: the same days as in memory.
+func TestShopsOverAWS(t *testing.T) {
+	cfg, ok := contract.Emulator(t)
+	if !ok {
+		return
+	}
+	t.Run("a stranger with the shop's credentials", func(t *testing.T) {
+		shop := fakesitoo.New(fakesitoo.Options{})
+		playStranger(t, newCloudRigOf(t, cfg, environments{production: shop}.options()).rig, shop)
+	})
+	t.Run("the sandbox's number", func(t *testing.T) {
+		shops := environments{production: fakesitoo.New(fakesitoo.Options{}), sandbox: fakesitoo.New(fakesitoo.Options{})}
+		playSandbox(t, newCloudRigOf(t, cfg, shops.options()).rig, shops, production)
+	})
+	t.Run("a live key after the trial key", func(t *testing.T) {
+		shop := fakesitoo.New(fakesitoo.Options{})
+		playLiveKey(t, newCloudRigOf(t, cfg, environments{production: shop}.options()).rig, shop)
+	})
+	t.Run("two keys, one check", func(t *testing.T) {
+		playTwoKeys(t, newCloudRig(t, cfg, true).rig)
+	})
 }
 
 // A key that is revoked, sales that come all the same, a new key: with the real

@@ -10,7 +10,6 @@ import (
 	"time"
 
 	"sitoo-rule/local/fakesitoo"
-	"sitoo-rule/local/queue"
 	"sitoo-rule/local/stack"
 	"sitoo-rule/shared/history"
 	"sitoo-rule/shared/order"
@@ -212,33 +211,7 @@ func TestBackfillMeetsAnotherOrderOfTheNumber(t *testing.T) {
 		"baseurl": fmt.Sprintf("%s/v2/accounts/%d", api.URL, fakesitoo.DefaultAccountID), "site": 1,
 		"apiid": fakesitoo.DefaultAPIID, "password": fakesitoo.DefaultPassword,
 	}), http.StatusOK)
-	q, _ := r.Broker.Queue("BackfillQueue")
-	run := func(body string) history.Status {
-		t.Helper()
-		if err := q.Send(t.Context(), worker.Message{Body: body, Group: r.id, Dedup: body}); err != nil {
-			t.Fatal(err)
-		}
-		for range 60 {
-			r.drain()
-			var list []history.Status
-			if err := json.Unmarshal([]byte(r.call("GET", "/backfills", nil).Body), &list); err != nil {
-				t.Fatal(err)
-			}
-			for _, st := range list {
-				if st.State == history.Done && (len(st.Orders) > 0) == strings.Contains(body, "orders") {
-					return st
-				}
-			}
-			r.clock.Advance(2 * time.Minute)
-			for _, name := range []string{"BackfillQueue", "HistoryQueue"} {
-				b, _ := r.Broker.Queue(name)
-				b.Redeliver(func(queue.Message) bool { return true })
-			}
-		}
-		t.Fatalf("the backfill does not end: %s", r.call("GET", "/backfills", nil).Body)
-		return history.Status{}
-	}
-	st := run(fmt.Sprintf(`{"account":%q,"from":"2024-09-01","to":"2024-10-31"}`, r.id))
+	st := r.backfill(key, r.id, fmt.Sprintf(`{"account":%q,"from":"2024-09-01","to":"2024-10-31"}`, r.id))
 	if conflicts(st) != "[2002 2003 2005]" || st.Written != 1 || st.Already != 2 {
 		t.Errorf("the backfill: %+v", st)
 	}
@@ -252,7 +225,7 @@ func TestBackfillMeetsAnotherOrderOfTheNumber(t *testing.T) {
 		t.Errorf("%+v, %d dead letters", rec, len(r.deadLetters().Messages()))
 	}
 	// Support asks for one by its number: it is looked for in Rule, and is not it.
-	again := run(fmt.Sprintf(`{"account":%q,"orders":[2002]}`, r.id))
+	again := r.backfill(key, r.id, fmt.Sprintf(`{"account":%q,"orders":[2002]}`, r.id))
 	if conflicts(again) != "[2002]" {
 		t.Errorf("by number: %+v", again)
 	}

@@ -55,6 +55,7 @@ type rig struct {
 	id    string // the account's
 	// books is the ledger, in memory or at AWS.
 	books order.Ledger
+	cloud *cloudRig // the same shop with the real adapters, nil in memory
 }
 
 type options struct {

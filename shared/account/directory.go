@@ -71,9 +71,9 @@ type Visit struct {
 	Rule    *rule.Session // with that key
 	// quiet is set where that the key is accepted must release nothing.
 	quiet bool
-	// verdict is held while what Rule says of the key is noted: calls to Rule may
-	// be under way side by side.
-	verdict sync.Mutex
+	// noting guards what Rule says of Key while the visit lasts: calls to Rule at the
+	// same time may say it at the same time.
+	noting sync.Mutex
 }
 
 // refusal is the error of a token that Rule does not accept, with what a label is

@@ -409,6 +409,36 @@ func TestVerify(t *testing.T) {
 	}
 }
 
+// Calls to Rule at the same time, as a customer and her fields are asked for, are
+// told the same of the key at the same time.
+func TestVerdictsAtOnce(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	p := w.process()
+	for _, refused := range []bool{false, true} {
+		v := w.present(p, key)
+		if refused {
+			w.rule.RevokeKey(key)
+		}
+		var wg sync.WaitGroup
+		for range 8 {
+			wg.Go(func() {
+				_, err := v.Rule.Subscriber(t.Context(), rule.ByEmail("kund.ett@example.com"))
+				if got := fault.KindOf(err); refused != (got == fault.Unauthorized) {
+					t.Errorf("refused %v: %v", refused, err)
+				}
+				if err := p.Verify(t.Context(), v, 0); refused != (fault.KindOf(err) == fault.Unauthorized) {
+					t.Errorf("refused %v: Verify = %v", refused, err)
+				}
+			})
+		}
+		wg.Wait()
+		if k, err := w.store.Key(t.Context(), account.ID(key)); err != nil || refused == k.RefusedSince.IsZero() {
+			t.Errorf("refused %v: %+v, %v", refused, k, err)
+		}
+	}
+}
+
 // What a session is told of its key is noted, and rarely: a till's find costs no
 // write each time.
 func TestVerdictsAreNoted(t *testing.T) {

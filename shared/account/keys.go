@@ -16,15 +16,18 @@ func (d *Directory) Verify(ctx context.Context, v *Visit, within time.Duration) 
 	if v.Rule.Accepted() {
 		return nil
 	}
-	if !v.Key.Dropped.IsZero() {
+	v.noting.Lock()
+	k := v.Key
+	v.noting.Unlock()
+	if !k.Dropped.IsZero() {
 		return refusal("")
 	}
 	now := d.Now()
-	if !v.Key.RefusedSince.IsZero() {
-		if now.Sub(v.Key.Refused) < refusedFor {
+	if !k.RefusedSince.IsZero() {
+		if now.Sub(k.Refused) < refusedFor {
 			return refusal("")
 		}
-	} else if within > 0 && !v.Key.Accepted.IsZero() && now.Sub(v.Key.Accepted) < within {
+	} else if within > 0 && !k.Accepted.IsZero() && now.Sub(k.Accepted) < within {
 		return nil
 	}
 	err := v.Rule.Verify(ctx)
@@ -43,42 +46,46 @@ func (d *Directory) Verify(ctx context.Context, v *Visit, within time.Duration) 
 // accepted notes that Rule has just accepted the visit's key, every few minutes.
 // A failure costs no more than another question.
 func (d *Directory) accepted(ctx context.Context, v *Visit) {
-	v.verdict.Lock()
-	defer v.verdict.Unlock()
 	now, every := d.Now(), noteEvery
 	if v.Account.Parked.Count > 0 { // it goes out by a key that was accepted after it
 		every = noteOften
 	}
-	if v.quiet || v.Key.ID == "" || v.Key.RefusedSince.IsZero() && now.Sub(v.Key.Accepted) < every && slices.Contains(v.Key.Labels, v.Account.Label) {
+	v.noting.Lock()
+	k := v.Key
+	v.noting.Unlock()
+	if v.quiet || k.ID == "" || k.RefusedSince.IsZero() && now.Sub(k.Accepted) < every && slices.Contains(k.Labels, v.Account.Label) {
 		return
 	}
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), noteTime)
 	defer cancel()
-	if !v.Key.RefusedSince.IsZero() {
-		d.Log.InfoContext(ctx, "Rule accepts a key again", "account", v.Account.ID, "key", v.Key.ID)
+	if !k.RefusedSince.IsZero() {
+		d.Log.InfoContext(ctx, "Rule accepts a key again", "account", v.Account.ID, "key", k.ID)
 	}
 	if err := d.Store.AcceptKey(ctx, v.Key.ID, v.Account.Label, now); err != nil {
 		d.Log.WarnContext(ctx, "could not note that Rule accepts a key", "account", v.Account.ID, "key", v.Key.ID, "error", err)
 		return
 	}
+	v.noting.Lock()
+	defer v.noting.Unlock()
 	v.Key.Accepted, v.Key.RefusedSince, v.Key.Refused = now, time.Time{}, time.Time{}
 }
 
 // refuse shares that Rule has just refused the visit's key.
 func (d *Directory) refuse(ctx context.Context, v *Visit) {
-	v.verdict.Lock()
-	defer v.verdict.Unlock()
 	now := d.Now()
-	if v.Key.ID == "" || !v.Key.RefusedSince.IsZero() && now.Sub(v.Key.Refused) < time.Second {
-		return // or it is noted just now, by a call beside this one
+	if v.Key.ID == "" {
+		return
 	}
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), noteTime)
 	defer cancel()
+	v.noting.Lock()
 	if v.Key.RefusedSince.IsZero() {
 		v.Key.RefusedSince = now
 	}
 	v.Key.Refused = now
-	d.Log.WarnContext(ctx, "Rule refuses a key", "account", v.Account.ID, "key", v.Key.ID, "since", v.Key.RefusedSince)
+	since := v.Key.RefusedSince
+	v.noting.Unlock()
+	d.Log.WarnContext(ctx, "Rule refuses a key", "account", v.Account.ID, "key", v.Key.ID, "since", since)
 	if err := d.Store.RefuseKey(ctx, v.Key.ID, now); err != nil {
 		d.Log.WarnContext(ctx, "could not share that Rule refused a key", "account", v.Account.ID, "key", v.Key.ID, "error", err)
 	}
