@@ -55,7 +55,7 @@ func Bonus(t *testing.T, open func(t *testing.T) bonus.Store) {
 		t.Parallel()
 		s, k := open(t), newKey()
 		for _, step := range []struct{ day, want string }{{"", ""}, {"2026-03-02", "2026-03-02"}, {"2024-09-27", "2026-03-02"}, {"", "2026-03-02"}, {"2026-03-02", "2026-03-02"}, {"2026-03-03", "2026-03-03"}} {
-			if got, err := s.Latest(t.Context(), k, step.day); err != nil || got != step.want {
+			if got, err := s.Latest(t.Context(), k, step.day, time.Time{}); err != nil || got.Day != step.want {
 				t.Errorf("after %q the latest is %q, %v; want %q", step.day, got, err, step.want)
 			}
 		}
@@ -63,7 +63,7 @@ func Bonus(t *testing.T, open func(t *testing.T) bonus.Store) {
 			t.Errorf("it made a book: %s", diff)
 		}
 		put(t, s, k, full())
-		if got, err := s.Latest(t.Context(), k, "2026-03-04"); err != nil || got != "2026-03-04" {
+		if got, err := s.Latest(t.Context(), k, "2026-03-04", time.Time{}); err != nil || got.Day != "2026-03-04" {
 			t.Errorf("beside a book the latest is %q, %v", got, err)
 		}
 		b := get(t, s, k)
@@ -71,11 +71,43 @@ func Bonus(t *testing.T, open func(t *testing.T) bonus.Store) {
 			t.Errorf("the book has become %+v", b)
 		}
 		put(t, s, k, b)
-		if got, err := s.Latest(t.Context(), k, ""); err != nil || got != "2026-03-04" {
+		if got, err := s.Latest(t.Context(), k, "", time.Time{}); err != nil || got.Day != "2026-03-04" {
 			t.Errorf("a book was put, and the latest is %q, %v", got, err)
 		}
-		if other, err := s.Latest(t.Context(), newKey(), ""); err != nil || other != "" {
+		if other, err := s.Latest(t.Context(), newKey(), "", time.Time{}); err != nil || other.Day != "" {
 			t.Errorf("another customer's is %q, %v", other, err)
+		}
+	})
+
+	t.Run("until when the day is unsettled, seen by whoever notes a newer one", func(t *testing.T) {
+		t.Parallel()
+		s, k := open(t), newKey()
+		none, early, late := time.Time{}, start.Add(time.Minute), start.Add(20*time.Minute)
+		for i, step := range []struct {
+			day   string
+			until time.Time
+			want  bonus.Latest // of a read
+		}{
+			{"2026-02-01", none, bonus.Latest{Day: "2026-02-01"}},
+			{"2026-02-02", early, bonus.Latest{Day: "2026-02-02", Unsettled: early}},
+			{"2026-02-02", late, bonus.Latest{Day: "2026-02-02", Unsettled: late}},
+			{"2026-03-02", none, bonus.Latest{Day: "2026-03-02", Unsettled: late}},
+			{"2026-01-02", none, bonus.Latest{Day: "2026-03-02", Unsettled: late}},
+			{"2026-01-02", late.Add(time.Hour), bonus.Latest{Day: "2026-03-02", Unsettled: late.Add(time.Hour)}},
+		} {
+			if got, err := s.Latest(t.Context(), k, step.day, step.until); err != nil || got.Day != step.want.Day {
+				t.Errorf("step %d: noted %+v, %v; want %+v", i, got, err, step.want)
+			}
+			if got, err := s.Latest(t.Context(), k, "", none); err != nil || got.Day != step.want.Day || !got.Unsettled.Equal(step.want.Unsettled) {
+				t.Errorf("step %d: read %+v, %v; want %+v", i, got, err, step.want)
+			}
+		}
+		if diff := cmp.Diff(bonus.Book{}, get(t, s, k)); diff != "" {
+			t.Errorf("it made a book: %s", diff)
+		}
+		put(t, s, k, full())
+		if got, err := s.Latest(t.Context(), k, "", none); err != nil || got.Unsettled.IsZero() {
+			t.Errorf("a book was put, and the day is %+v, %v", got, err)
 		}
 	})
 

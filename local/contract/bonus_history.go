@@ -300,8 +300,8 @@ func (a *actor) Get(ctx context.Context, k bonus.Key) (b bonus.Book, err error) 
 }
 
 // Latest is no step of a book.
-func (a *actor) Latest(ctx context.Context, k bonus.Key, day string) (string, error) {
-	return a.store.Latest(ctx, k, day)
+func (a *actor) Latest(ctx context.Context, k bonus.Key, day string, unsettled time.Time) (bonus.Latest, error) {
+	return a.store.Latest(ctx, k, day, unsettled)
 }
 
 func (a *actor) Put(ctx context.Context, k bonus.Key, b bonus.Book) error {

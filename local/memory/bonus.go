@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
+	"time"
 
 	"sitoo-rule/shared/bonus"
 	"sitoo-rule/shared/fault"
@@ -23,7 +24,7 @@ type Bonus struct {
 
 	core
 	books  map[bonus.Key]page
-	latest map[bonus.Key]string
+	latest map[bonus.Key]bonus.Latest
 }
 
 // page is a Book as it is kept: as JSON, so that what comes back is what comes
@@ -80,20 +81,22 @@ func (s *Bonus) Put(ctx context.Context, k bonus.Key, b bonus.Book) error {
 }
 
 // Latest notes the day of an order of the customer's and returns the latest that
-// was noted.
-func (s *Bonus) Latest(ctx context.Context, k bonus.Key, day string) (latest string, err error) {
+// was noted, with until when it is unsettled.
+func (s *Bonus) Latest(ctx context.Context, k bonus.Key, day string, unsettled time.Time) (latest bonus.Latest, err error) {
 	err = s.do(ctx, s.Fail, "Latest", func() error {
 		if s.latest == nil {
-			s.latest = make(map[bonus.Key]string)
-		}
-		if day > s.latest[k] {
-			s.latest[k] = day
+			s.latest = make(map[bonus.Key]bonus.Latest)
 		}
 		latest = s.latest[k]
+		latest.Day = max(latest.Day, day)
+		if !unsettled.IsZero() {
+			latest.Unsettled = unsettled.Truncate(time.Millisecond)
+		}
+		s.latest[k] = latest
 		return nil
 	})
 	if err != nil {
-		return "", fmt.Errorf("note latest order in book of subscriber %d of account %s: %w", k.Subscriber, k.Account, err)
+		return bonus.Latest{}, fmt.Errorf("note latest order in book of subscriber %d of account %s: %w", k.Subscriber, k.Account, err)
 	}
 	return latest, nil
 }

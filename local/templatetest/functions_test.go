@@ -298,7 +298,7 @@ func TestActions(t *testing.T) {
 			"ImportsQueue": polls, "ImportsDeadLetters": {"sqs:SendMessage"},
 		}),
 		"BonuscheckSyncWorker": with(backroom, map[string][]string{
-			"BonusTable": books, "BonusQueue": polls, "BonusDeadLetters": {"sqs:SendMessage"},
+			"BonusTable": books, "BonusQueue": append(slices.Clone(polls), "sqs:SendMessage"), "BonusDeadLetters": {"sqs:SendMessage"},
 		}),
 		"CredentialsPut":    opens,
 		"CredentialsGet":    shop,

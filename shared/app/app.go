@@ -143,10 +143,10 @@ func BonusRedeem(p Parts) lambda.Handler { return p.edge().BonusRedeem(p.bonus()
 // BonusRestore is the function bonuscheck-restore. It needs Bonus and Syncs.
 func BonusRestore(p Parts) lambda.Handler { return p.edge().BonusRestore(p.bonus()) }
 
-// BonusSyncWorker is the function bonuscheck-sync-worker. It needs Bonus,
+// BonusSyncWorker is the function bonuscheck-sync-worker. It needs Bonus, Syncs,
 // SyncsDelay and DeadLetters.
 func BonusSyncWorker(p Parts) lambda.Handler {
-	service, customers, directory := p.bonus(), p.customers(), p.directory()
+	service, customers, orders, directory := p.bonus(), p.customers(), p.deliverer(), p.directory()
 	edge := &worker.Edge{Queue: p.SyncsDelay, DeadLetters: p.DeadLetters, Log: p.Log, Now: p.Now, Jitter: p.Jitter}
 	return edge.Handler("bonuscheck-sync-worker", func(ctx context.Context, d *worker.Delivery) error {
 		if m, ok, err := customer.DecodeMessage(d.Body); ok {
@@ -161,6 +161,19 @@ func BonusSyncWorker(p Parts) lambda.Handler {
 			err = customers.Complete(ctx, v.Rule, m)
 			d.Note("rule_requests", v.Rule.Calls())
 			return err
+		}
+		if m, ok, err := order.DecodeAgain(d.Body); ok {
+			d.Note("account", m.Account, "subscriber", m.Subscriber, "order", m.Order, "about", "latest order")
+			if err != nil {
+				return err
+			}
+			return orders.WriteAgain(ctx, m, func(ctx context.Context) (*rule.Session, error) {
+				v, err := directory.OpenVerified(ctx, m.Account)
+				if err != nil {
+					return nil, err
+				}
+				return v.Rule, nil
+			})
 		}
 		m, err := bonus.DecodeMessage(d.Body)
 		d.Note("account", m.Account, "subscriber", m.Subscriber, "request", m.Request)
@@ -337,7 +350,7 @@ func HistoryWorker(p Parts) lambda.Handler {
 }
 
 func (p Parts) deliverer() *order.Deliverer {
-	return &order.Deliverer{Customers: p.customers(), Ledger: p.Ledger, Accounts: p.Accounts, Phones: p.Phones, Bonus: p.bonus(), Now: p.Now, Log: p.Log}
+	return &order.Deliverer{Customers: p.customers(), Ledger: p.Ledger, Accounts: p.Accounts, Phones: p.Phones, Bonus: p.bonus(), Syncs: p.Syncs, Now: p.Now, Log: p.Log}
 }
 
 // OrderWorker is the function order-worker. It needs Phones, Ledger, Bonus,

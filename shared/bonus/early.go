@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"time"
 
 	"sitoo-rule/shared/fault"
 )
@@ -48,7 +49,9 @@ func (s *Service) Expected(ctx context.Context, scope string, order int64) ([]Gi
 }
 
 // LatestOrder notes the day of an order of the customer's, such as 2026-03-02, and
-// returns the latest that was noted; "" notes nothing. It may be repeated.
-func (s *Service) LatestOrder(ctx context.Context, k Key, day string) (string, error) {
-	return s.Store.Latest(ctx, k, day)
+// returns the latest that was noted; "" notes nothing. unsettled is until when a
+// call that writes the day may be worked later, zero for one that Rule works when
+// it answers. It may be repeated.
+func (s *Service) LatestOrder(ctx context.Context, k Key, day string, unsettled time.Time) (Latest, error) {
+	return s.Store.Latest(ctx, k, day, unsettled)
 }

@@ -28,9 +28,19 @@ type Store interface {
 	// and is not ErrChanged. Any other error leaves open whether b was stored.
 	Put(ctx context.Context, k Key, b Book) error
 	// Latest notes the day of an order of the customer's, such as 2026-03-02, and
-	// returns the latest that was noted; "" notes nothing. It may be repeated, and
-	// does not touch the book.
-	Latest(ctx context.Context, k Key, day string) (latest string, err error)
+	// returns the latest that was noted; "" notes nothing. Unless it is zero,
+	// unsettled is noted as well, in the same write: see Latest. It may be repeated,
+	// and does not touch the book.
+	Latest(ctx context.Context, k Key, day string, unsettled time.Time) (Latest, error)
+}
+
+// Latest is what is noted of the day of a customer's latest order.
+type Latest struct {
+	Day string // such as 2026-03-02, "" if there is none
+	// Unsettled is until when a call that Rule works later may still write an older
+	// day, to the millisecond; zero if there was none. A Latest that noted a day
+	// alone may leave it out.
+	Unsettled time.Time
 }
 
 // Import is one file of bonus checks on its way to Rule.

@@ -121,28 +121,61 @@ func (s *Bonus) Put(ctx context.Context, k bonus.Key, b bonus.Book) error {
 }
 
 // Latest notes the day of an order of the customer's and returns the latest that
-// was noted.
-func (s *Bonus) Latest(ctx context.Context, k bonus.Key, day string) (string, error) {
-	const update, condition = "SET #latest = :day", "attribute_not_exists(#latest) OR #latest < :day"
-	if day == "" {
+// was noted. A day alone that is the latest costs one write, and its answer does
+// not tell until when the customer's is unsettled.
+func (s *Bonus) Latest(ctx context.Context, k bonus.Key, day string, unsettled time.Time) (bonus.Latest, error) {
+	if day == "" && unsettled.IsZero() {
 		out, err := s.client.GetItem(ctx, &dynamodb.GetItemInput{TableName: aws.String(s.table), Key: bookKey(k), ConsistentRead: aws.Bool(true)})
 		if err != nil {
-			return "", wrapBook(awsfault.Wrap(err, "get item"), "read latest order in", k)
+			return bonus.Latest{}, wrapBook(awsfault.Wrap(err, "get item"), "read latest order in", k)
 		}
-		r := reader{item: out.Item}
-		return r.text("latest"), wrapBook(r.err, "read latest order in", k)
+		return latest(out.Item, k)
+	}
+	update, condition, values := "SET #latest = :day", "attribute_not_exists(#latest) OR #latest < :day", item{":day": text(day)}
+	if !unsettled.IsZero() {
+		update, condition = "SET #latest = :day, #unsettled = :unsettled", "attribute_not_exists(#latest) OR #latest <= :day"
+		values[":unsettled"] = moment(unsettled)
 	}
 	_, err := s.client.UpdateItem(ctx, &dynamodb.UpdateItemInput{
 		TableName: aws.String(s.table), Key: bookKey(k),
 		UpdateExpression: aws.String(update), ConditionExpression: aws.String(condition),
-		ExpressionAttributeNames: names(update, condition), ExpressionAttributeValues: item{":day": text(day)},
+		ExpressionAttributeNames: names(update, condition), ExpressionAttributeValues: values,
 		ReturnValuesOnConditionCheckFailure: types.ReturnValuesOnConditionCheckFailureAllOld,
 	})
-	if there, ok := refused(err); ok {
-		r := reader{item: there}
-		return r.text("latest"), wrapBook(r.err, "note latest order in", k)
+	there, newer := refused(err)
+	switch {
+	case newer && unsettled.IsZero():
+		return latest(there, k)
+	case newer:
+		return s.unsettle(ctx, k, unsettled)
+	case err != nil:
+		return bonus.Latest{}, wrapBook(awsfault.Wrap(err, "update item"), "note latest order in", k)
 	}
-	return day, wrapBook(awsfault.Wrap(err, "update item"), "note latest order in", k)
+	return bonus.Latest{Day: day, Unsettled: unsettled.Truncate(time.Millisecond)}, nil
+}
+
+// unsettle notes until when the latest day is unsettled, and returns what it is at
+// that very moment: who notes a newer one afterwards sees that it is.
+func (s *Bonus) unsettle(ctx context.Context, k bonus.Key, until time.Time) (bonus.Latest, error) {
+	const update = "SET #unsettled = :unsettled"
+	out, err := s.client.UpdateItem(ctx, &dynamodb.UpdateItemInput{
+		TableName: aws.String(s.table), Key: bookKey(k),
+		UpdateExpression: aws.String(update), ExpressionAttributeNames: names(update), ExpressionAttributeValues: item{":unsettled": moment(until)},
+		ReturnValues: types.ReturnValueAllNew,
+	})
+	if err != nil {
+		return bonus.Latest{}, wrapBook(awsfault.Wrap(err, "update item"), "note latest order in", k)
+	}
+	return latest(out.Attributes, k)
+}
+
+func latest(i item, k bonus.Key) (bonus.Latest, error) {
+	r := reader{item: i}
+	l := bonus.Latest{Day: r.text("latest"), Unsettled: r.moment("unsettled")}
+	if r.err != nil {
+		return bonus.Latest{}, wrapBook(r.err, "read latest order in", k)
+	}
+	return l, nil
 }
 
 func bookKey(k bonus.Key) item {

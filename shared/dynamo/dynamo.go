@@ -112,6 +112,8 @@
 //	before      S  the stamp of the write before
 //	book        S  the customer's bonus.Book, as JSON
 //	updated     N  last change
+//	latest      S  the day of the customer's latest order; there may be no book beside it
+//	unsettled   N  until when Rule may still work a backfill's call with an older day
 //
 // Whoever writes a book says which rev was read, and the write fails if that is
 // no longer the one. The stamps tell a writer whose answer was lost that the

@@ -366,6 +366,9 @@ type task struct {
 	until time.Time      // when all that is held elsewhere is free, zero if nothing is
 	held  map[int64]bool // customers who wait for that, by Rule's id
 	wait  map[int64]bool // orders of customers without one
+	// again is until when a message is queued that writes the day of a customer's
+	// latest order once more, by Rule's id.
+	again map[int64]time.Time
 }
 
 func (t *task) read(raw []json.RawMessage) {
@@ -699,9 +702,13 @@ func (t *task) call(ctx context.Context, orders []*old) (err error) {
 	}
 	mine := slices.DeleteFunc(slices.Clone(orders), func(o *old) bool { return !o.mine })
 	slices.SortFunc(mine, func(a, b *old) int { return cmp.Compare(a.ID, b.ID) })
+	unsettled := time.Time{}
+	if len(mine) > rule.BulkLimit { // Rule works it later, and an order from the till may come first
+		unsettled = t.Now().Add(lease)
+	}
 	err = t.each(mine, func(o *old) (err error) {
 		o.fields = order.EntryOf(o.Order, t.account.Label, t.account.Settings.Language)
-		if o.latest, err = t.Deliverer.Latest(ctx, t.account, o.sub, o.Order); err == nil {
+		if o.latest, err = t.Deliverer.Latest(ctx, t.account, o.sub, o.Order, unsettled); err == nil {
 			o.fields = append(o.fields, o.latest...)
 		}
 		return err
@@ -1050,15 +1057,44 @@ func (t *task) there(ctx context.Context, o *old) (bool, error) {
 
 func number(o *old) string { return strconv.FormatInt(o.ID, 10) }
 
+// day sees to the day of the latest order of the customer of an order that is in
+// Rule. An order of a large call needs nothing: whoever has a newer one knows by
+// our table that Rule may not have worked the call yet.
+func (t *task) day(ctx context.Context, o *old) error {
+	doubted := o.latest == nil
+	if doubted {
+		o.latest = order.OwnDay(o.Order)
+	}
+	unsettled, err := t.Deliverer.Overtaken(ctx, t.account, t.rule, o.sub, o.latest, t.Now().Add(-order.Lease))
+	if err != nil || doubted { // Rule has settled, for as long it was held
+		return err
+	}
+	t.mu.Lock()
+	queued := !unsettled.After(t.again[o.sub])
+	t.mu.Unlock()
+	if queued {
+		return nil
+	}
+	if err := t.Deliverer.Again(ctx, t.account.ID, o.sub, o.ID, unsettled); err != nil {
+		return err
+	}
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if t.again == nil {
+		t.again = map[int64]time.Time{}
+	}
+	t.again[o.sub] = unsettled
+	return nil
+}
+
 // sent notes that orders are in Rule.
 func (t *task) sent(ctx context.Context, orders []*old) error {
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), 20*time.Second)
 	defer cancel()
 	return t.each(orders, func(o *old) error {
-		if o.latest == nil {
-			o.latest = order.OwnDay(o.Order)
-		}
-		if err := t.Deliverer.Overtaken(ctx, t.account, t.rule, o.sub, o.latest); err != nil {
+		if len(orders) > rule.BulkLimit {
+			// see day
+		} else if err := t.day(ctx, o); err != nil {
 			// The customer's next order writes the day once more.
 			t.Log.WarnContext(ctx, "the day of a customer's latest order may be an older one", "account", t.account.ID, "order", o.ID, "error", err)
 		}

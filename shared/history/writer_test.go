@@ -40,6 +40,7 @@ var errKilled = errors.New("the process is gone")
 // orders. Every effect on a store or on Rule passes step first, and again when it
 // has happened.
 type writerRig struct {
+	later  *later
 	t      *testing.T
 	rule   *fakerule.Server
 	client *rule.Client
@@ -168,7 +169,10 @@ func newWriterRig(t *testing.T, o rigOptions) *writerRig {
 	in := map[string]any{"subscribers": people}
 	version := 0
 	if !o.undeclared {
-		in["schema"] = []any{map[string]any{"group": order.Group, "historical": true, "fields": fields}}
+		in["schema"] = []any{
+			map[string]any{"group": order.Group, "historical": true, "fields": fields},
+			map[string]any{"group": customer.ContactGroup, "fields": map[string]string{"lastorderdate": string(rule.Date)}},
+		}
 		version = order.SchemaVersion
 	}
 	raw, err := json.Marshal(map[string]any{"accounts": []any{in}})
@@ -205,13 +209,14 @@ func newWriterRig(t *testing.T, o rigOptions) *writerRig {
 	}
 	r.stores.Fail, r.ledger.Fail = r.step, r.step
 	log := slog.New(slog.DiscardHandler)
-	checks := &bonus.Service{Store: &memory.Bonus{}, Syncs: drop{}, Log: log, Now: r.clock, NewID: rand.Text}
+	r.later = &later{rig: r}
+	checks := &bonus.Service{Store: &memory.Bonus{Fail: r.step}, Syncs: drop{}, Log: log, Now: r.clock, NewID: rand.Text}
 	phones := phone.Parser("SE")
 	r.writer = &history.Writer{
 		Jobs: r.stores, People: r.stores, Ledger: r.ledger, Directory: writerDirectory{accounts, r}, Phones: phones, Log: log, Now: r.clock,
 		Lag:   -1, // its time stands still
 		Steps: r, NewID: rand.Text,
-		Deliverer: &order.Deliverer{Customers: &customer.Service{Phones: phones, Syncs: drop{}, Answers: &memory.Consents{}, Log: log, Now: r.clock, NewID: rand.Text}, Ledger: r.ledger, Accounts: accounts, Phones: phones, Bonus: checks, Now: r.clock, Log: log},
+		Deliverer: &order.Deliverer{Customers: &customer.Service{Phones: phones, Syncs: drop{}, Answers: &memory.Consents{}, Log: log, Now: r.clock, NewID: rand.Text}, Ledger: r.ledger, Accounts: accounts, Phones: phones, Bonus: checks, Syncs: r.later, Now: r.clock, Log: log},
 	}
 	return r
 }

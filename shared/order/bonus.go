@@ -132,9 +132,10 @@ type Bonus interface {
 	// repeated.
 	Expect(ctx context.Context, scope string, order int64, g bonus.GivesBack) error
 	Expected(ctx context.Context, scope string, order int64) ([]bonus.GivesBack, error)
-	// LatestOrder notes the day of a customer's order and returns the latest that
-	// was noted; "" notes nothing. It may be repeated.
-	LatestOrder(ctx context.Context, k bonus.Key, day string) (string, error)
+	// LatestOrder notes the day of a customer's order, and unless it is zero until
+	// when a call that writes it may be worked later, and returns the latest that was
+	// noted; "" notes nothing. It may be repeated.
+	LatestOrder(ctx context.Context, k bonus.Key, day string, unsettled time.Time) (bonus.Latest, error)
 }
 
 // count keeps count of the bonus checks that an order used or gives back. It is

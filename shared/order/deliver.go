@@ -16,6 +16,7 @@ import (
 	"sitoo-rule/shared/fault"
 	"sitoo-rule/shared/rule"
 	"sitoo-rule/shared/sitoo"
+	"sitoo-rule/shared/worker"
 )
 
 // SchemaVersion is the version of the fields that Declare brings into Rule. It
@@ -132,8 +133,11 @@ type Deliverer struct {
 	// Customers makes the customers whom Rule does not know.
 	Customers *customer.Service
 	Bonus     Bonus
-	Now       func() time.Time
-	Log       *slog.Logger
+	// Syncs takes the delayed messages that write the day of a latest order once
+	// more: see Again.
+	Syncs worker.Sender
+	Now   func() time.Time
+	Log   *slog.Logger
 }
 
 // skip is the error of an order that has nothing to do in Rule.
@@ -355,7 +359,15 @@ func (d *Deliverer) write(ctx context.Context, a account.Account, r *rule.Sessio
 			return true, err
 		}
 	}
-	if err := d.Overtaken(ctx, a, r, sub, latest); err != nil {
+	since := d.Now().Add(-Lease) // before this attempt
+	if found {
+		since = time.Time{}
+	}
+	unsettled, err := d.Overtaken(ctx, a, r, sub, latest, since)
+	if err == nil {
+		err = d.Again(ctx, a.ID, sub, o.ID, unsettled)
+	}
+	if err != nil {
 		return true, err
 	}
 	if m.Quiet {

@@ -30,39 +30,46 @@ func lastOrder(day string) rule.Field {
 
 // Latest returns the field of the customer's latest purchase, the order's own
 // included, to be written with the order's entry; nothing for a return, which is
-// no purchase. It may be repeated.
-func (d *Deliverer) Latest(ctx context.Context, a account.Account, sub int64, o sitoo.Order) ([]rule.Field, error) {
+// no purchase. unsettled is until when Rule may work the call that it is written
+// with, zero for one that it works when it answers. It may be repeated.
+func (d *Deliverer) Latest(ctx context.Context, a account.Account, sub int64, o sitoo.Order, unsettled time.Time) ([]rule.Field, error) {
 	own := OwnDay(o)
 	if own == nil || sub == 0 {
 		return nil, nil
 	}
-	day, err := d.Bonus.LatestOrder(ctx, bonus.Key{Account: a.ID, Subscriber: sub}, own[0].Value.(string))
+	latest, err := d.Bonus.LatestOrder(ctx, bonus.Key{Account: a.ID, Subscriber: sub}, own[0].Value.(string), unsettled)
 	if err != nil {
 		return nil, fmt.Errorf("note the customer's latest order: %w", err)
 	}
-	return []rule.Field{lastOrder(day)}, nil
+	return []rule.Field{lastOrder(latest.Day)}, nil
 }
 
 // Overtaken writes the field once more, if another order has come meanwhile that
 // is newer than what was written: whose request Rule carried out last is not
-// known. It costs Rule nothing where none has, and may be repeated.
-func (d *Deliverer) Overtaken(ctx context.Context, a account.Account, r *rule.Session, sub int64, written []rule.Field) error {
+// known. It costs Rule nothing where none has, and may be repeated. since is when
+// the order was written at the earliest; if a call that Rule works later may still
+// have set the day back after that, unsettled is until when, for Again; else it is
+// zero.
+func (d *Deliverer) Overtaken(ctx context.Context, a account.Account, r *rule.Session, sub int64, written []rule.Field, since time.Time) (unsettled time.Time, err error) {
 	if len(written) == 0 {
-		return nil
+		return time.Time{}, nil
 	}
 	have, _ := written[0].Value.(string)
 	for {
-		day, err := d.Bonus.LatestOrder(ctx, bonus.Key{Account: a.ID, Subscriber: sub}, "")
+		latest, err := d.Bonus.LatestOrder(ctx, bonus.Key{Account: a.ID, Subscriber: sub}, "", time.Time{})
 		if err != nil {
-			return fmt.Errorf("read the customer's latest order: %w", err)
+			return time.Time{}, fmt.Errorf("read the customer's latest order: %w", err)
 		}
-		if day <= have {
-			return nil
+		if latest.Unsettled.After(since) {
+			unsettled = latest.Unsettled
 		}
-		if err := d.overwrite(ctx, r, sub, lastOrder(day)); err != nil {
-			return err
+		if latest.Day <= have {
+			return unsettled, nil
 		}
-		have = day
+		if err := d.overwrite(ctx, r, sub, lastOrder(latest.Day)); err != nil {
+			return time.Time{}, err
+		}
+		have = latest.Day
 	}
 }
 
@@ -81,7 +88,7 @@ func (d *Deliverer) overwrite(ctx context.Context, r *rule.Session, sub int64, f
 // been declared; written is the day as it was written.
 func (d *Deliverer) begin(ctx context.Context, a account.Account, r *rule.Session, sub int64, o sitoo.Order, entry []rule.Field) (written []rule.Field, err error) {
 	if a.Schema >= SchemaVersion {
-		if written, err = d.Latest(ctx, a, sub, o); err != nil {
+		if written, err = d.Latest(ctx, a, sub, o, time.Time{}); err != nil {
 			return nil, err
 		}
 	}
@@ -109,7 +116,7 @@ func OwnDay(o sitoo.Order) []rule.Field {
 // declared writes the field for the first time of an account, once it has its
 // type.
 func (d *Deliverer) declared(ctx context.Context, a account.Account, r *rule.Session, sub int64, o sitoo.Order) ([]rule.Field, error) {
-	latest, err := d.Latest(ctx, a, sub, o)
+	latest, err := d.Latest(ctx, a, sub, o, time.Time{})
 	if err != nil || latest == nil {
 		return nil, err
 	}

@@ -104,7 +104,7 @@ func newWorker(t *testing.T) (*order.Worker, *fakerule.Server) {
 	log := slog.New(slog.DiscardHandler)
 	checks := &bonus.Service{Store: &memory.Bonus{}, Syncs: nowhere{}, Log: log, Now: clock, NewID: rand.Text}
 	return &order.Worker{
-		Deliverer: &order.Deliverer{Customers: &customer.Service{Phones: phone.Parser("SE"), Syncs: nowhere{}, Answers: &memory.Consents{}, Log: log, Now: clock, NewID: rand.Text}, Ledger: &memory.Ledger{}, Accounts: accounts, Phones: phone.Parser("SE"), Bonus: checks, Now: clock, Log: log},
+		Deliverer: &order.Deliverer{Customers: &customer.Service{Phones: phone.Parser("SE"), Syncs: nowhere{}, Answers: &memory.Consents{}, Log: log, Now: clock, NewID: rand.Text}, Ledger: &memory.Ledger{}, Accounts: accounts, Phones: phone.Parser("SE"), Bonus: checks, Syncs: nowhere{}, Now: clock, Log: log},
 		Directory: directory{Accounts: accounts, rule: rule.New(rule.Config{URL: "http://rule.example", HTTP: &http.Client{Transport: direct{server}}, Now: clock, Pause: -1})},
 	}, server
 }
