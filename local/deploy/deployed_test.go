@@ -49,6 +49,7 @@ func TestDeployed(t *testing.T) {
 		Make:    []string{"URL=" + w.stack.api, "AWS=1", "QUEUE_URL=" + w.stack.outputs["BackfillQueueUrl"]},
 		Pause:   200 * time.Millisecond,
 	}
+	s.Leave = session.OneMonth(t, s.Make)
 	s.Heading = func(t *testing.T, text string) {
 		t.Helper()
 		if text == "Old orders" {

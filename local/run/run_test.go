@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"io"
 	"os"
-	"os/exec"
 	"regexp"
 	"strings"
 	"testing"
@@ -65,7 +64,7 @@ func readme(t *testing.T, env map[string]string) {
 		},
 	}
 	if env["SAM"] != "" {
-		s.Leave = oneMonth(t, s.Make)
+		s.Leave = session.OneMonth(t, s.Make)
 	}
 	seen := false
 	s.Heading = func(t *testing.T, text string) {
@@ -78,26 +77,6 @@ func readme(t *testing.T, env map[string]string) {
 	}
 	if played := s.Play(t, "README.md"); !seen || played.Commands < 17 || played.Answers < 15 {
 		t.Errorf("the README has %d commands and %d answers; customer looked at: %v", played.Commands, played.Answers, seen)
-	}
-}
-
-// oneMonth leaves out the backfill of two years, which takes a busy emulator eight
-// minutes, and what is said of it, for one of the month whose orders are
-// asked for again below it.
-func oneMonth(t *testing.T, where []string) func(line string) bool {
-	instead, left := "make backfill FROM=2024-02-01 TO=2024-02-29", false
-	return func(line string) bool {
-		switch {
-		case strings.HasPrefix(line, "make backfill FROM="):
-			out, err := exec.CommandContext(t.Context(), "make", append(strings.Fields(instead)[1:], where...)...).CombinedOutput()
-			if err != nil || !strings.Contains(string(out), "The sums agree") {
-				t.Errorf("%s: %v\n%s", instead, err, out)
-			}
-			left = true
-		case strings.HasPrefix(line, "make "):
-			left = false
-		}
-		return left
 	}
 }
 
