@@ -56,6 +56,9 @@ func Queue(t *testing.T, open func(t *testing.T) QueueUnderTest) {
 	one := func(t *testing.T, q QueueUnderTest) Delivery {
 		t.Helper()
 		got := q.Receive(t, 10)
+		if !q.FIFO { // it may have one twice: the client sends again where the answer is lost
+			got = slices.CompactFunc(got, func(a, b Delivery) bool { return a.Body == b.Body })
+		}
 		if len(got) != 1 {
 			t.Fatalf("received %d messages, want 1: %+v", len(got), got)
 		}

@@ -77,13 +77,13 @@ func (a announced) Invoke(ctx context.Context, payload []byte) ([]byte, error) {
 // await looks, each time a worker has come to an end, whether something holds.
 func (r *cloudRig) await(what string, holds func() bool) {
 	r.t.Helper()
-	ctx, cancel := context.WithTimeout(r.t.Context(), 3*time.Minute)
+	ctx, cancel := context.WithTimeout(r.t.Context(), 10*time.Minute)
 	defer cancel()
 	for !holds() {
 		select {
 		case <-r.worked:
 		case <-ctx.Done():
-			r.t.Fatalf("after three minutes still not: %s", what)
+			r.t.Fatalf("after ten minutes still not: %s", what)
 		}
 	}
 }

@@ -5,6 +5,7 @@ import (
 	"crypto/rand"
 	"fmt"
 	"strconv"
+	"strings"
 	"time"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
@@ -44,7 +45,7 @@ func (s *Consents) Refuse(ctx context.Context, account string, subscriber int64,
 	update := "SET #expires = :expires"
 	values := item{":expires": number(at.Add(customer.RefusalLasts + time.Hour).Unix())}
 	for _, c := range channels {
-		update += fmt.Sprintf(", #%s = :at", c)
+		update += fmt.Sprintf(", #%s = :at", refusalOf(c))
 		values[":at"] = moment(at)
 	}
 	_, err := s.client.UpdateItem(ctx, &dynamodb.UpdateItemInput{
@@ -53,6 +54,9 @@ func (s *Consents) Refuse(ctx context.Context, account string, subscriber int64,
 	})
 	return wrapAnswer(err, "note refusal", account, subscriber)
 }
+
+// refusalOf is the attribute of a channel: names takes small letters alone.
+func refusalOf(c customer.Member) string { return strings.ReplaceAll(string(c), "_", "") }
 
 // Refused returns when a customer last said no, by channel. The read is strongly
 // consistent.
@@ -66,7 +70,7 @@ func (s *Consents) Refused(ctx context.Context, account string, subscriber int64
 	r := reader{item: out.Item}
 	said := map[customer.Member]time.Time{}
 	for _, c := range []customer.Member{customer.AcceptsEmail, customer.AcceptsSMS} {
-		if at := r.moment(string(c)); !at.IsZero() {
+		if at := r.moment(refusalOf(c)); !at.IsZero() {
 			said[c] = at
 		}
 	}
