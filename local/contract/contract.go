@@ -19,6 +19,7 @@ import (
 	"github.com/aws/aws-sdk-go-v2/aws"
 	"github.com/aws/aws-sdk-go-v2/config"
 
+	"sitoo-rule/local/awslocal"
 	"sitoo-rule/shared/fault"
 )
 
@@ -29,6 +30,7 @@ import (
 // what is left out is the wire, which `make test-aws` adds. A run that asks for
 // AWS without an endpoint fails rather than reach a real account. The connections
 // are its own: a test server that closes ends those of http.DefaultTransport.
+// Requests to DynamoDB go through awslocal.Serial, for the reason given there.
 func Emulator(t *testing.T) (cfg aws.Config, ok bool) {
 	t.Helper()
 	if os.Getenv("SITOO_RULE_AWS") == "" {
@@ -41,7 +43,7 @@ func Emulator(t *testing.T) (cfg aws.Config, ok bool) {
 	if err != nil {
 		t.Fatalf("AWS configuration: %v", err)
 	}
-	cfg.HTTPClient = &http.Client{Transport: http.DefaultTransport.(*http.Transport).Clone()}
+	cfg.HTTPClient = &http.Client{Transport: awslocal.Serial(http.DefaultTransport.(*http.Transport).Clone())}
 	return cfg, true
 }
 
