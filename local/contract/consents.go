@@ -1,7 +1,6 @@
 package contract
 
 import (
-	"sync"
 	"testing"
 	"time"
 
@@ -68,15 +67,13 @@ func Consents(t *testing.T, open func(t *testing.T) customer.Answers) {
 		t.Parallel()
 		s, account := open(t), newID()
 		for days, n := range map[int]int{0: 3, -6: 2, -7: 5} {
-			var all sync.WaitGroup
+			// One after the other: one whose answer is lost, and behind which another was
+			// counted, may count twice.
 			for i := range n {
-				all.Go(func() {
-					if err := s.Count(t.Context(), account, start.AddDate(0, 0, days), i == 0); err != nil {
-						t.Error(err)
-					}
-				})
+				if err := s.Count(t.Context(), account, start.AddDate(0, 0, days), i == 0); err != nil {
+					t.Error(err)
+				}
 			}
-			all.Wait()
 		}
 		if err := s.Refuse(t.Context(), account, 1, start, customer.AcceptsEmail); err != nil {
 			t.Fatal(err)
